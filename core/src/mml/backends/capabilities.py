@@ -1,0 +1,40 @@
+"""What a backend declares that it can do.
+
+Core asks for nothing that is not declared here, and tells the user so by name. There is no other way in
+which one backend differs from another in core's eyes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """The declared abilities of one backend.
+
+    Parameters
+    ----------
+    gradients : bool
+        Models learn by gradient descent in a TrainPhase.
+    fit : bool
+        Models are fitted in one pass over all rows in a FitPhase.
+    partial_fit : bool
+        Models that have `partial_fit` learn batch by batch in a TrainPhase.
+    deterministic : bool
+        Equal seeds give equal bits on one machine, so that exact resume can be promised.
+    devices : tuple of str
+        Kinds of device, e.g. ``("cpu",)``.
+    dlpack : bool
+        Arrays cross to other backends through DLPack without a copy.
+    compiled : bool
+        A program is compiled for fixed shapes: short batches are padded instead of cut.
+    """
+
+    gradients: bool = False
+    fit: bool = False
+    partial_fit: bool = False
+    deterministic: bool = True
+    devices: tuple[str, ...] = ("cpu",)
+    dlpack: bool = False
+    compiled: bool = False

@@ -1,0 +1,179 @@
+"""The NumPy backend: forward only, the home of merges between backends and of plain functions.
+
+It learns nothing. It is the reference that other backends' merges and losses are checked against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mml.backends.base_model import BaseModel, Shape, VariableSpec
+from mml.backends.capabilities import Capabilities
+from mml.backends.contract import ComputeBackend, ModelSource, StepGradients
+from mml.backends.ops import NumpyOps
+from mml.backends.segment import Call, Segment
+from mml.errors import ConfigError, ModelError, ShapeError, StateError
+from mml.protocols import Config, State
+
+_PROBE_ROWS = 2
+
+
+class NumpyBackend(ComputeBackend):
+    """Runs plain functions over arrays, merges and losses on NumPy arrays."""
+
+    name: ClassVar[str] = "numpy"
+    capabilities: ClassVar[Capabilities] = Capabilities(deterministic=True, dlpack=True)
+    ops = NumpyOps()
+
+    def wrap(self, source: ModelSource) -> BaseModel:
+        """Wrap a function from one array to one array."""
+        if not callable(source.target) or isinstance(source.target, type):
+            raise ModelError(
+                "The NumPy backend runs functions over arrays.",
+                where={"node": source.label},
+                found=repr(source.target),
+                hint="Give a function such as numpy.log1p, or install the plugin of the model's framework.",
+            )
+        return FunctionModel(source.target, name=source.name, kwargs=dict(source.kwargs), label=source.label)
+
+    def to_array(self, array: np.ndarray, *, device: str | None = None) -> np.ndarray:
+        """Return an owned copy."""
+        self.device_name(device)
+        return np.array(array)
+
+    def to_numpy(self, array: Any) -> np.ndarray:
+        """Return an owned copy."""
+        return np.array(array)
+
+    def is_native(self, array: Any) -> bool:
+        """Whether it is a NumPy array."""
+        return isinstance(array, np.ndarray)
+
+    def forward(
+        self, segment: Segment, values: Mapping[str, Any], rows: np.ndarray, *, seed: int
+    ) -> StepGradients:
+        """Run the calls and losses of one step."""
+        known = dict(values)
+        for call in segment.calls:
+            if rows[call.rows]:
+                known[call.key] = self._call(call, [known[name][: rows[call.rows]] for name in call.sources])
+        losses: list[Any] = []
+        for loss in segment.losses:
+            count = rows[loss.rows]
+            losses.append(self._loss(loss, known, count) if count else None)
+        return StepGradients(losses=losses, gradients={}, outputs={key: known.get(key) for key in segment.outputs})
+
+    def _call(self, call: Call, arrays: list[np.ndarray]) -> np.ndarray:
+        if call.merge is not None:
+            return np.asarray(call.merge.merge(self.ops, arrays))
+        assert call.model is not None  # a call has a model or a merge: Segment's own invariant
+        return call.model.forward(arrays[0])
+
+    def _loss(self, loss: Any, known: Mapping[str, Any], count: int) -> Any:
+        arguments = [known[name][:count] for name in loss.arguments]
+        if loss.keywords:
+            named = dict(zip(loss.keywords, arguments, strict=True))
+            arguments = []
+        else:
+            named = {}
+        if loss.sample_weight is None:
+            return loss.function(*arguments, **named)
+        per_row = loss.function(*arguments, reduction="none", **named)
+        return np.sum(per_row * known[loss.sample_weight][:count].reshape(-1)) / count
+
+
+class FunctionModel(BaseModel):
+    """A stateless function from ``(rows, ...)`` to ``(rows, ...)``."""
+
+    backend: ClassVar[str] = "numpy"
+
+    def __init__(self, function: Any, *, name: str | None, kwargs: Config, label: str = "") -> None:
+        self.function = function
+        self.name = name
+        self.kwargs = kwargs
+        self.label = label
+        self._input_shape: Shape | None = None
+        self._output_shape: Shape | None = None
+
+    def build(self, input_shape: Shape, output_shape: Shape | None = None, *, seed: int = 0) -> None:
+        """Probe the function with zeros to learn the output's shape."""
+        result = self.forward(np.zeros((_PROBE_ROWS, *input_shape), dtype=np.float32))
+        if result.shape[:1] != (_PROBE_ROWS,):
+            raise ShapeError(
+                "A function in the graph must keep the rows.",
+                where={"node": self.label},
+                expected=f"({_PROBE_ROWS}, ...)",
+                found=str(result.shape),
+            )
+        if output_shape is not None and tuple(output_shape) != result.shape[1:]:
+            raise ShapeError(
+                "The function gives another shape than the declared one.",
+                where={"node": self.label},
+                expected=str(tuple(output_shape)),
+                found=str(result.shape[1:]),
+            )
+        self._input_shape, self._output_shape = tuple(input_shape), result.shape[1:]
+
+    @property
+    def is_built(self) -> bool:
+        """Whether `build` has run."""
+        return self._input_shape is not None
+
+    @property
+    def input_shape(self) -> Shape | None:
+        """Shape of one input sample."""
+        return self._input_shape
+
+    @property
+    def output_shape(self) -> Shape | None:
+        """Shape of one output sample."""
+        return self._output_shape
+
+    @property
+    def dtype(self) -> str | None:
+        """None: arrays go in as they are."""
+        return None
+
+    @property
+    def can_learn(self) -> bool:
+        """False: a function has no parameters."""
+        return False
+
+    @property
+    def can_fit(self) -> bool:
+        """False: a function has nothing to fit."""
+        return False
+
+    def forward(self, inputs: np.ndarray) -> np.ndarray:
+        """Apply the function."""
+        return np.asarray(self.function(inputs, **self.kwargs))
+
+    def variables(self) -> tuple[VariableSpec, ...]:
+        """No variables."""
+        return ()
+
+    def get_config(self) -> Config:
+        """Return the function's import path and keyword arguments."""
+        if self.name is None:
+            raise ConfigError(
+                "This function cannot be written into a configuration.",
+                where={"node": self.label},
+                found=repr(self.function),
+                hint="Define it at the top level of a module, or register it by name.",
+            )
+        return {"model": self.name, "backend": "numpy", "kwargs": dict(self.kwargs)}
+
+    def get_state(self) -> State:
+        """Return an empty state."""
+        return {}
+
+    def set_state(self, state: State) -> None:
+        """Accept an empty state only."""
+        if state:
+            raise StateError("A function has no state.", where={"node": self.label}, found=str(sorted(state)))
+
+    def reset(self, *, seed: int) -> None:
+        """Do nothing: there are no values."""
