@@ -1,0 +1,83 @@
+"""Core's own components, declared through the same hooks as any plugin's.
+
+Targets are text, so that this module knows the names of the floors above it and imports none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from mml.plugins.declarations import API_VERSION, Claim, PluginInfo
+from mml.plugins.markers import hookimpl
+from mml.registry import CORE, Component
+
+_DECLARED: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "backends": {
+        "numpy": ("mml.backends.numpy_backend:NumpyBackend", "Forward and hand-derived gradients in NumPy."),
+    },
+    "scalers": {
+        "standard": ("mml.processing.scalers:StandardScaler", "Mean 0 and standard deviation 1 per column."),
+        "minmax": ("mml.processing.scalers:MinMaxScaler", "From smallest to largest value onto a range."),
+    },
+    "splitters": {
+        "random": ("mml.processing.splitters:RandomSplitter", "Random rows, grouped or stratified."),
+        "condition": ("mml.processing.splitters:ConditionSplitter", "Rows that fulfil conditions."),
+    },
+    "samplers": {
+        "simple": ("mml.processing.samplers:SimpleSampler", "Batches of rows, in order or shuffled."),
+    },
+    "merge_nodes": {
+        "concat": ("mml.graph.nodes:ConcatNode", "Concatenates its upstreams along an axis."),
+    },
+    "callbacks": {
+        "evaluation": ("mml.experiment.callbacks:Evaluation", "Runs an EvalPhase during training."),
+        "early_stopping": ("mml.experiment.callbacks:EarlyStopping", "Stops when a metric stops improving."),
+    },
+    "metrics": {
+        "eval_loss": ("mml.experiment.callbacks:EvalLossMetric", "A loss of an evaluation as a metric."),
+        "accuracy": ("mml.experiment.metrics:Accuracy", "Share of rows classified rightly."),
+        "auroc": ("mml.experiment.metrics:AUROC", "Area under the ROC curve, exact with ties."),
+        "f1": ("mml.experiment.metrics:F1Score", "Harmonic mean of precision and recall."),
+        "mae": ("mml.experiment.metrics:MeanAbsoluteError", "Mean absolute error."),
+        "rmse": ("mml.experiment.metrics:RootMeanSquaredError", "Root of the mean squared error."),
+        "r2": ("mml.experiment.metrics:R2Score", "Share of the variance that is explained."),
+    },
+    "losses": {
+        "mse": ("mml.graph.losses.canonical:mse", "Mean squared error."),
+        "mae": ("mml.graph.losses.canonical:mae", "Mean absolute error."),
+        "bce_logits": ("mml.graph.losses.canonical:bce_logits", "Binary cross-entropy of logits."),
+        "bce": ("mml.graph.losses.canonical:bce", "Binary cross-entropy of probabilities."),
+        "cross_entropy": (
+            "mml.graph.losses.canonical:cross_entropy",
+            "Cross-entropy of logits over classes.",
+        ),
+        "huber": ("mml.graph.losses.canonical:huber", "Squared near zero, absolute beyond."),
+    },
+    "optimizers": {
+        "sgd": ("mml.graph.optimizers.canonical:Sgd", "Gradient descent with momentum or nesterov."),
+        "adam": ("mml.graph.optimizers.canonical:Adam", "Adam; weight decay as L2."),
+        "adamw": ("mml.graph.optimizers.canonical:AdamW", "Adam with decoupled weight decay."),
+        "rmsprop": ("mml.graph.optimizers.canonical:RMSprop", "Steps divided by a running root mean square."),
+        "adagrad": ("mml.graph.optimizers.canonical:Adagrad", "Steps divided by the root of all squares."),
+    },
+}
+
+
+@hookimpl
+def mml_plugin() -> PluginInfo:
+    """Return core's identity."""
+    return PluginInfo(CORE, api_version=(API_VERSION, API_VERSION))
+
+
+@hookimpl
+def mml_components() -> Iterator[Component]:
+    """Declare what core brings."""
+    for kind, declared in _DECLARED.items():
+        for name, (target, text) in declared.items():
+            yield Component(kind, CORE, name, target, text)
+
+
+@hookimpl
+def mml_claims() -> tuple[Claim, ...]:
+    """Claim nothing: core's own objects need no wrapping."""
+    return ()
