@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from mml.errors import LossError
+
 
 class ArrayOps(Protocol):
     """Array operations of one backend, with NumPy's meaning; arithmetic operators work on its arrays."""
@@ -72,7 +74,10 @@ class ArrayOps(Protocol):
         ...
 
     def take_along_last(self, array: Any, indices: Any) -> Any:
-        """Take one element of the last axis for each row: ``array[i, indices[i]]``."""
+        """Take one element of the last axis for each row: ``array[i, indices[i]]``.
+
+        An index outside the axis is refused where the backend can look at its values.
+        """
         ...
 
     def zeros_like(self, array: Any) -> Any:
@@ -142,7 +147,16 @@ class NumpyOps:
         return np.reshape(array, tuple(shape))
 
     def take_along_last(self, array: Any, indices: Any) -> Any:
-        """Take one element of the last axis for each row."""
+        """Take one element of the last axis for each row; refuse indices outside it."""
+        width = array.shape[-1]
+        if indices.size and not (indices.min() >= 0 and indices.max() < width):
+            # NumPy would count a negative class from the end and go on.
+            raise LossError(
+                "A class number lies outside the outputs' classes.",
+                expected=f"whole numbers from 0 to {width - 1}",
+                found=f"{indices.min()} to {indices.max()}",
+                hint="Number the classes from 0, and set the model's output_shape to their count.",
+            )
         return np.take_along_axis(array, indices[..., None], axis=-1)[..., 0]
 
     def zeros_like(self, array: Any) -> Any:
