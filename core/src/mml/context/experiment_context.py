@@ -141,6 +141,7 @@ class ExperimentContext:
         RegistrationError
             If another node, of whatever kind, has the label or the UUID and the policy is ERROR.
         """
+        _check_node(node)
         policy = self.policy
         if policy is RegistrationPolicy.NO_REGISTER:
             return
@@ -149,9 +150,10 @@ class ExperimentContext:
             rivals = names.rivals(node)
             if rivals and policy is RegistrationPolicy.ERROR:
                 raise _taken(node, rivals[0])
+            # In this order a reader in another thread finds one of them at any moment.
+            names.put(node)
             for rival in rivals:
                 names.drop(rival)
-            names.put(node)
         if rivals and policy is RegistrationPolicy.OVERWRITE_WARN:
             warnings.warn(_replaced(node, rivals[0]), OverwriteWarning, stacklevel=_caller_level())
 
@@ -223,18 +225,26 @@ class ExperimentContext:
         return self._own
 
     def _substituted(self, substitutions: Mapping[str, ExperimentNode]) -> _Names:
-        names = self._names().copy()
-        originals = {name: self.get(name) for name in substitutions}
+        before, names = self._names(), self._names().copy()
         for name, node in substitutions.items():
-            original = originals[name]
-            for table in (names.by_label, names.by_uuid):
-                table.update({key: node for key, one in table.items() if one is original})
+            _check_node(node)
+            original = self.get(name)
             names.by_label.setdefault(node.label, node)
-            names.by_uuid[node.uuid] = node
+            names.by_uuid.setdefault(node.uuid, node)
+            # By what stood there before, so that two nodes can take each other's place.
+            names.by_label |= {key: node for key, one in before.by_label.items() if one is original}
+            names.by_uuid |= {key: node for key, one in before.by_uuid.items() if one is original}
         return names
 
 
 _DEFAULT = ExperimentContext()
+
+
+def _check_node(node: object) -> None:
+    if not isinstance(getattr(node, "label", None), str) or not isinstance(getattr(node, "uuid", None), str):
+        raise RegistrationError(
+            "A context holds nodes only.", expected="an object with a label and a UUID", found=repr(node)
+        )
 
 
 def _taken(node: ExperimentNode, rival: ExperimentNode) -> RegistrationError:

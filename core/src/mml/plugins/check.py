@@ -113,7 +113,7 @@ def _wait(process: Any, report: Any, timeout_s: float) -> bool:
     """Wait for the end of a subprocess, or kill it once it has said nothing for the time allowed."""
     import subprocess
 
-    said = -1
+    said = 0
     while True:
         try:
             process.wait(timeout=timeout_s)

@@ -30,7 +30,13 @@ def main(arguments: list[str]) -> None:
     name, report_path, skip_path = arguments
     done = set(json.loads(Path(skip_path).read_text(encoding="utf-8")))
     with Path(report_path).open("a", encoding="utf-8") as report:
-        status = get_manager().status(name)
+        try:
+            status = get_manager().status(name)
+        except PluginError as fault:
+            _say(
+                report, "row", {"plugin": name, "problem": f"a fresh process does not find it: {fault.what}"}
+            )
+            return
         components = [one for kind in status.components.values() for one in kind]
         if status.state is not PluginState.LOADED or not components:
             problem = None if status.state is PluginState.LOADED else f"{status.state}: {status.cause}"

@@ -79,11 +79,16 @@ def _plugins_of(distribution: Distribution) -> list[FoundPlugin]:
         # Reading the text first spares parsing the metadata of every distribution that is no plugin.
         if GROUP not in (distribution.read_text("entry_points.txt") or ""):
             return []
-        name = str(distribution.metadata["Name"] or "")
-        version = str(distribution.metadata["Version"] or "")
+        name, version = _identity(distribution)
         points = distribution.entry_points.select(group=GROUP)
         return [FoundPlugin(one.name, one.value, name or one.name, version, one.load) for one in points]
     except Exception as fault:  # noqa: BLE001 - whatever is wrong with one distribution is its row's cause
         label = name or str(getattr(distribution, "_path", "a distribution without a name"))
         problem = f"Its entry points cannot be read: {describe(fault)}"
         return [FoundPlugin(label, "", label, version, lambda: None, problem)]
+
+
+def _identity(distribution: Distribution) -> tuple[str, str]:
+    # Not by index: a missing field is None in some versions of Python, and will raise in others.
+    name, version = (distribution.metadata.get_all(key) or [""] for key in ("Name", "Version"))
+    return str(name[0]), str(version[0])

@@ -1,161 +1,22 @@
-"""Components and the registries that find them by name.
+"""The registry: the components of one kind, and what a name among them means.
 
-A :class:`Component` is one line of a plugin's catalogue: a kind, a name and where the code lives, imported
-only when somebody asks for it. A :class:`Registry` holds the components of one kind and turns a name into
-one of them. It knows nothing of entry points: what fills it is a :class:`ComponentSource`.
+It knows nothing of entry points; what fills it is a :class:`~mml.registry.source.ComponentSource`.
 """
 
 from __future__ import annotations
 
-import importlib
-import re
-import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
 
-from mml.errors import (
-    ConfigError,
-    PluginError,
-    RegistrationError,
-    UnknownComponentError,
-    did_you_mean,
-    listed,
-)
+from mml.errors import RegistrationError, UnknownComponentError, did_you_mean, listed
+from mml.registry.component import Component
+from mml.registry.kinds import CORE, USER, noun
+from mml.registry.source import Absence, ComponentSource
+from mml.registry.written_names import written_name
 
 T = TypeVar("T")
 C = TypeVar("C")
-
-CORE = "mml"
-USER = "user"
-
-KINDS: Mapping[str, str] = MappingProxyType(
-    {
-        "backends": "backend",
-        "models": "model",
-        "losses": "loss",
-        "optimizers": "optimizer",
-        "converters": "converter",
-        "scalers": "scaler",
-        "splitters": "splitter",
-        "samplers": "sampler",
-        "merge_nodes": "merge node",
-        "callbacks": "callback",
-        "metrics": "metric",
-        "datasets": "dataset",
-        "trackers": "tracker",
-        "executors": "executor",
-    }
-)
-"""The kinds of components, and the word that messages use for one of each."""
-
-_NAME = re.compile(r"[A-Za-z_][\w.\-]*")
-_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
-
-
-@dataclass(frozen=True)
-class Component:
-    """One named part of a plugin, declared without importing it.
-
-    Parameters
-    ----------
-    kind : str
-        The registry that it belongs to, a key of :data:`KINDS`.
-    plugin : str
-        The plugin that brings it; ``"user"`` for what a user registers.
-    name : str
-        Its short name, unique within the plugin and kind.
-    target : str or object
-        ``"module:attribute"``, imported by :meth:`load`, or the object itself.
-    help : str
-        One line that says what it is.
-    backend : str, optional
-        The backend that it works on, where that is not the plugin's name.
-
-    Examples
-    --------
-    >>> part = Component("scalers", "mml", "standard", "collections:OrderedDict")
-    >>> part.qualified, part.load().__name__
-    ('mml/standard', 'OrderedDict')
-    """
-
-    kind: str
-    plugin: str
-    name: str
-    target: str | object = field(hash=False)
-    help: str = ""
-    backend: str | None = None
-
-    def __post_init__(self) -> None:
-        if not _is_name(self.name) or not (_is_name(self.plugin) or self.plugin == ""):
-            raise RegistrationError(
-                f"{self.plugin!r}/{self.name!r} is not a component name.",
-                expected="letters, digits, '_', '-' and '.', beginning with a letter or '_'",
-            )
-        if isinstance(self.target, str) and self.plugin and not _TARGET.fullmatch(self.target):
-            raise RegistrationError(
-                f"The target of the {noun(self.kind)} {self.qualified!r} is not a place to import from.",
-                expected="'module:attribute'",
-                found=repr(self.target),
-            )
-
-    @property
-    def qualified(self) -> str:
-        """``plugin/name``; for a Python import, the dotted path as it was asked for."""
-        return f"{self.plugin}/{self.name}" if self.plugin else self.name
-
-    def load(self) -> Any:
-        """Import the target and return it.
-
-        Raises
-        ------
-        PluginError
-            If the import fails in any way, an attempt to exit the interpreter included; the cause is
-            chained and the plugin and target are named.
-        UnknownComponentError
-            If a dotted path leads nowhere.
-        """
-        if not isinstance(self.target, str):
-            return self.target
-        if not self.plugin:
-            return _import_path(self)
-        module, _, attribute = self.target.partition(":")
-        try:
-            found = importlib.import_module(module)
-            for part in attribute.split("."):
-                found = getattr(found, part)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as cause:
-            raise _load_error(self, cause) from cause
-        return found
-
-
-@dataclass(frozen=True)
-class Absence:
-    """Why a name may be missing: what was found instead, what to do, and the exception behind it."""
-
-    found: str | None = None
-    hint: str | None = None
-    cause: BaseException | None = None
-
-
-class ComponentSource(Protocol):
-    """What fills a registry and knows the health of those that do."""
-
-    def provide(self, plugin: str | None) -> None:
-        """Add the components of one plugin, or of all, to their registries."""
-        ...
-
-    def require(self, component: Component) -> None:
-        """Raise PluginError if the plugin of `component` cannot serve it."""
-        ...
-
-    def absence(self, name: str, plugin: str | None) -> Absence:
-        """Say why `name` may be missing; `plugin` is where it was looked for, None for everywhere."""
-        ...
 
 
 class Registry(Generic[T]):
@@ -292,7 +153,9 @@ class Registry(Generic[T]):
             }
 
     def disable(self, qualified: str, *, claimants: tuple[str, ...]) -> None:
-        """Take a name away from all that claim it; asking for it raises an error that lists them.
+        """Take a name away from all plugins that claim it; asking for it raises an error that lists them.
+
+        What the user registered under that name stays: that choice is what settles a clash.
 
         Parameters
         ----------
@@ -302,8 +165,8 @@ class Registry(Generic[T]):
             Who claims it: targets with their distributions.
         """
         with self._lock:
-            self._components.pop(qualified, None)
-            self._disabled[qualified] = claimants
+            if qualified not in self._components:
+                self._disabled[qualified] = claimants
 
     def resolve(self, name: str, *, backend: str | None = None, allow_import: bool = True) -> Component:
         """Find the component that a name means, without importing its code.
@@ -346,10 +209,7 @@ class Registry(Generic[T]):
         ConfigError
             If no name does: lambdas, local definitions, instances, and unregistered objects of a script.
         """
-        for component in sorted(self, key=lambda one: (one.plugin == USER, one.qualified)):
-            if _is_target(component, obj):
-                return component.qualified
-        return _import_name(obj, kind=self._kind)
+        return written_name(obj, self, kind=self._kind)
 
     def names(self) -> tuple[str, ...]:
         """Return all qualified names, sorted."""
@@ -388,9 +248,14 @@ class Registry(Generic[T]):
             )
         if "/" in name:
             return self._exact(name)
-        if "." in name and allow_import:
-            return Component(self._kind, "", name, name) if _is_path(name) else self._refuse(name, None)
-        return self._short(name, backend)
+        if "." not in name:
+            return self._short(name, backend)
+        if not allow_import:
+            raise UnknownComponentError(
+                f"The {noun(self._kind)} {name!r} is a Python path, which is not imported here.",
+                hint="Register it in a module of your own, and write 'user/<name>'.",
+            )
+        return Component(self._kind, "", name, name) if _is_path(name) else self._refuse(name, None)
 
     def _exact(self, qualified: str) -> Component:
         self._provide(qualified.partition("/")[0])
@@ -455,21 +320,6 @@ class Registry(Generic[T]):
         return error
 
 
-def noun(kind: str) -> str:
-    """Return the word for one component of a kind."""
-    return KINDS.get(kind, f"component of kind {kind!r}")
-
-
-def describe(fault: BaseException) -> str:
-    """Render an exception in one line, as reports and messages show it."""
-    text = " ".join(str(fault).split())
-    return f"{type(fault).__name__}: {text}" if text else type(fault).__name__
-
-
-def _is_name(name: object) -> bool:
-    return isinstance(name, str) and _NAME.fullmatch(name) is not None
-
-
 def _is_path(name: str) -> bool:
     return all(part.isidentifier() for part in name.split("."))
 
@@ -484,7 +334,8 @@ def _first_line(target: object) -> str:
 
 def _same_definition(known: object, new: object) -> bool:
     names = [(getattr(one, "__module__", None), getattr(one, "__qualname__", None)) for one in (known, new)]
-    return names[0] == names[1] and None not in names[0] and "<lambda>" not in str(names[0][1])
+    # Lambdas and local definitions share a name without being one definition run again.
+    return names[0] == names[1] and None not in names[0] and "<" not in str(names[0][1])
 
 
 def _place(component: Component) -> str:
@@ -492,92 +343,3 @@ def _place(component: Component) -> str:
         return component.target
     target = component.target
     return f"{getattr(target, '__module__', '?')}.{getattr(target, '__qualname__', repr(target))}"
-
-
-def _load_error(component: Component, cause: BaseException) -> PluginError:
-    from mml.plugins.install import missing_hint
-
-    missing = cause.name if isinstance(cause, ModuleNotFoundError) else None
-    return PluginError(
-        f"The {noun(component.kind)} {component.qualified!r} cannot be loaded.",
-        where={"plugin": component.plugin, "target": component.target},
-        found=describe(cause),
-        hint=(missing_hint(missing) if missing else None)
-        or "`mml plugins --check` tries every component of every plugin.",
-    )
-
-
-def _import_path(component: Component) -> Any:
-    """Import a dotted path, attributes of attributes included."""
-    from mml.plugins.install import missing_hint
-
-    parts = component.name.split(".")
-    found: Any = None
-    try:
-        found = importlib.import_module(parts[0])
-        for position, part in enumerate(parts[1:], start=2):
-            if not hasattr(found, part):
-                importlib.import_module(".".join(parts[:position]))
-            found = getattr(found, part)
-    except KeyboardInterrupt:
-        raise
-    except ModuleNotFoundError as cause:
-        raise UnknownComponentError(
-            f"There is nothing to import at {component.name!r}.",
-            where=f"{noun(component.kind)} given as a Python path",
-            found=describe(cause),
-            hint=missing_hint(parts[0])
-            or (did_you_mean(_last(cause.name), dir(found)) if found is not None else "Is it installed?"),
-        ) from cause
-    except BaseException as cause:
-        raise PluginError(
-            f"Importing {component.name!r} failed.",
-            where=f"{noun(component.kind)} given as a Python path",
-            found=describe(cause),
-        ) from cause
-    return found
-
-
-def _last(path: str | None) -> str:
-    return (path or "").rpartition(".")[2]
-
-
-def _is_target(component: Component, obj: object) -> bool:
-    """Whether a component leads to `obj`, importing nothing but the object's own package."""
-    if not isinstance(component.target, str):
-        return component.target is obj
-    module, _, attribute = component.target.partition(":")
-    own = str(getattr(obj, "__module__", "")).partition(".")[0] == module.partition(".")[0]
-    same_name = attribute.rpartition(".")[2] == getattr(obj, "__name__", None)
-    if module not in sys.modules and not (own and same_name):
-        return False
-    try:
-        return component.load() is obj
-    except PluginError:
-        # What cannot be loaded is certainly not the object at hand; asking for it by name says why.
-        return False
-
-
-def _import_name(obj: object, *, kind: str) -> str:
-    module, qualname = getattr(obj, "__module__", None), getattr(obj, "__qualname__", None)
-    mend = f"Register it: `@mml.plugins.registry({kind!r}).register('a_name')`."
-    if module is None or qualname is None:
-        raise ConfigError(
-            f"A {type(obj).__name__} object cannot be written down as a {noun(kind)}: it has no name.",
-            hint=f"Give its class with its arguments instead. {mend}",
-        )
-    name = f"{module}.{qualname}"
-    if "<" in qualname or module == "__main__":
-        raise ConfigError(
-            f"{name!r} cannot be written down as a {noun(kind)}: another process could not import it.",
-            hint=f"Move it to a module of its own. {mend}",
-        )
-    found: object = sys.modules.get(module)
-    for part in qualname.split("."):
-        found = getattr(found, part, None)
-    if found is not obj:
-        raise ConfigError(
-            f"{name!r} cannot be written down as a {noun(kind)}: importing that name gives another object.",
-            hint=mend,
-        )
-    return name
