@@ -32,7 +32,7 @@ def _threads() -> dict[int, str]:
 
 
 def _numpy_random_state() -> dict[str, str]:
-    state: dict[str, Any] = np.random.get_state(legacy=False)  # noqa: NPY002 - it is what is guarded
+    state: dict[str, Any] = np.random.get_state(legacy=False)
     return {"state": repr((state["state"]["key"].tobytes(), state["state"]["pos"], state["has_gauss"]))}
 
 
