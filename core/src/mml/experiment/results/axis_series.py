@@ -171,8 +171,9 @@ class AxisSeries(Generic[T]):
                 f"{type(self).__name__} cannot be reduced by {reducer!r}.",
                 expected=f"one of {listed(self.supported_reducers)}",
             )
-        counted = self if self._rows is None else self._take(np.flatnonzero(self._rows > 0))
-        return counted._reduced(names, reducer)
+        if self._rows is not None and len(self) and self._rows.min() <= 0:
+            return self._take(np.flatnonzero(self._rows > 0))._reduced(names, reducer)
+        return self._reduced(names, reducer)
 
     def with_axis(self, name: str, value: Any) -> Self:
         """Put a new axis in front, on which all entries have one value."""

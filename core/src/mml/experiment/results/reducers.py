@@ -30,14 +30,26 @@ class Groups(NamedTuple):
         Number of groups.
     codes : list of ndarray of int32, shape (n_groups,) each
         Codes of the kept axes, per group.
-    sequence : ndarray of int64, shape (n_entries,), or None
-        Entries ordered along the collapsed axes; None where they already are.
+    collapsed : sequence of Axis
+        The axes along which entries are combined.
     """
 
     ids: NDArray[np.int64]
     n: int
     codes: list[Codes]
-    sequence: NDArray[np.int64] | None
+    collapsed: Sequence[Axis]
+
+    def sequence(self) -> NDArray[np.int64]:
+        """Order entries along the collapsed axes, keeping the order of recording among equals."""
+        order = np.arange(len(self.ids))
+        for axis in reversed(self.collapsed):
+            codes = axis.codes[order]
+            if bool((codes[1:] >= codes[:-1]).all()):
+                continue
+            # NumPy sorts 16-bit integers by radix, about six times faster than wider ones.
+            narrow = codes.astype(np.uint16) if len(axis.vocabulary) <= 65536 else codes
+            order = order[np.argsort(narrow, kind="stable")]
+        return order
 
 
 class Reduced(NamedTuple):
@@ -68,7 +80,7 @@ def group_entries(kept: Sequence[Axis], collapsed: Sequence[Axis], *, n_entries:
         table = np.stack([axis.codes for axis in kept], axis=1)
         distinct, ids = np.unique(table, axis=0, return_inverse=True)
         codes = [np.ascontiguousarray(column) for column in distinct.T]
-        return Groups(ids.reshape(-1).astype(np.int64), len(distinct), codes, _sequence(collapsed))
+        return Groups(ids.reshape(-1).astype(np.int64), len(distinct), codes, collapsed)
     key = combined_key(kept, n_entries=n_entries)
     if space <= _DENSE_FACTOR * n_entries + _DENSE_MINIMUM:
         occupied = np.bincount(key, minlength=space) > 0
@@ -77,7 +89,7 @@ def group_entries(kept: Sequence[Axis], collapsed: Sequence[Axis], *, n_entries:
     else:
         present, ids = np.unique(key, return_inverse=True)
     codes = [part.astype(np.int32) for part in np.unravel_index(present, sizes)] if sizes else []
-    return Groups(ids, len(present), codes, _sequence(collapsed))
+    return Groups(ids, len(present), codes, collapsed)
 
 
 def combined_key(axes: Sequence[Axis], *, n_entries: int) -> NDArray[np.int64]:
@@ -89,20 +101,6 @@ def combined_key(axes: Sequence[Axis], *, n_entries: int) -> NDArray[np.int64]:
     return key
 
 
-def _sequence(collapsed: Sequence[Axis]) -> NDArray[np.int64] | None:
-    """Order entries along the collapsed axes, keeping the order of recording among equals."""
-    order: NDArray[np.int64] | None = None
-    for axis in reversed(collapsed):
-        codes = axis.codes if order is None else axis.codes[order]
-        if len(codes) < 2 or bool((codes[1:] >= codes[:-1]).all()):
-            continue
-        # NumPy sorts 16-bit integers by radix, about six times faster than wider ones.
-        narrow = codes.astype(np.uint16) if len(axis.vocabulary) <= 65536 else codes
-        step = np.argsort(narrow, kind="stable")
-        order = step if order is None else order[step]
-    return order
-
-
 def _row_counts(rows: NDArray[np.int64] | None, groups: Groups) -> NDArray[np.int64] | None:
     if rows is None:
         return None
@@ -110,11 +108,12 @@ def _row_counts(rows: NDArray[np.int64] | None, groups: Groups) -> NDArray[np.in
 
 
 def _mean(values: NDArray[Any], rows: NDArray[np.int64] | None, groups: Groups) -> Reduced:
-    weights = np.ones(len(values)) if rows is None else rows.astype(np.float64)
-    totals = np.bincount(groups.ids, weights=values * weights, minlength=groups.n)
-    return Reduced(
-        totals / np.bincount(groups.ids, weights=weights, minlength=groups.n), _row_counts(rows, groups)
-    )
+    if rows is None:
+        totals = np.bincount(groups.ids, weights=values, minlength=groups.n)
+        return Reduced(totals / np.bincount(groups.ids, minlength=groups.n), None)
+    totals = np.bincount(groups.ids, weights=values * rows, minlength=groups.n)
+    counts = np.bincount(groups.ids, weights=rows, minlength=groups.n)
+    return Reduced(totals / counts, counts.astype(np.int64))
 
 
 def _sum(values: NDArray[Any], rows: NDArray[np.int64] | None, groups: Groups) -> Reduced:
@@ -143,21 +142,17 @@ def _pick(
     return Reduced(values[chosen], None if rows is None else rows[chosen])
 
 
-def _in_sequence(groups: Groups) -> NDArray[np.int64]:
-    return np.arange(len(groups.ids)) if groups.sequence is None else groups.sequence
-
-
 def _first(values: NDArray[Any], rows: NDArray[np.int64] | None, groups: Groups) -> Reduced:
-    return _pick(values, rows, groups, _in_sequence(groups)[::-1])
+    return _pick(values, rows, groups, groups.sequence()[::-1])
 
 
 def _last(values: NDArray[Any], rows: NDArray[np.int64] | None, groups: Groups) -> Reduced:
-    return _pick(values, rows, groups, _in_sequence(groups))
+    return _pick(values, rows, groups, groups.sequence())
 
 
 def _concat(values: NDArray[Any], rows: NDArray[np.int64] | None, groups: Groups) -> Reduced:
     members: list[list[NDArray[Any]]] = [[] for _ in range(groups.n)]
-    for entry in _in_sequence(groups).tolist():
+    for entry in groups.sequence().tolist():
         members[groups.ids[entry]].append(values[entry])
     joined = np.empty(groups.n, dtype=object)
     for group, arrays in enumerate(members):
