@@ -162,7 +162,7 @@ def _store(archive: zipfile.ZipFile, file: BinaryIO, name: str, size: int, produ
     wide = size > zipfile.ZIP64_LIMIT
     info.extra = alignment_padding(file.tell(), name=name, zip64=wide)
     with Checksum() as checksum, archive.open(info, "w", force_zip64=wide) as member:
-        stored = _Stored(member, checksum)
+        stored = _Stored(member, file, checksum)
         produce(stored.write)
         return MemberRecord(size=stored.size, sha256=checksum.hexdigest())
 
@@ -170,18 +170,31 @@ def _store(archive: zipfile.ZipFile, file: BinaryIO, name: str, size: int, produ
 class _Stored:
     """Where a member's pieces go: to the file and, at the same time, into its checksum."""
 
-    def __init__(self, member: IO[bytes], checksum: Checksum) -> None:
+    def __init__(self, member: IO[bytes], file: BinaryIO, checksum: Checksum) -> None:
         self._member = member
+        self._file = file
         self._checksum = checksum
+        self._sent = file.tell()
         self.size = 0
 
     def write(self, data: Any) -> None:
         piece = memoryview(data).cast("B")
-        self.size += len(piece)
         for start in range(0, len(piece), CHUNK):
             chunk = piece[start : start + CHUNK]
             self._checksum.update(chunk)
             self._member.write(chunk)
+            self._send_to_disk()
+        self.size += len(piece)
+
+    def _send_to_disk(self) -> None:
+        """Let the system write back what it has while the next piece is prepared.
+
+        Otherwise all of it waits for the sync at the end, which takes half of the whole time.
+        """
+        position = self._file.tell()
+        if position - self._sent >= CHUNK and hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._file.fileno(), self._sent, position - self._sent, os.POSIX_FADV_DONTNEED)
+            self._sent = position
 
 
 class _Sink:
