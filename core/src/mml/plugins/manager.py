@@ -37,6 +37,11 @@ class _Record:
         return self.result.state
 
     @property
+    def usurps(self) -> bool:
+        """Whether it calls itself by a name that no plugin may have."""
+        return self.found.name in (CORE, USER) and self.found.entry_point != builtin.__name__
+
+    @property
     def origin(self) -> str:
         return f"{self.found.distribution} {self.found.version}".strip()
 
@@ -265,7 +270,9 @@ class PluginManager:
         )
 
     def _named(self, name: str) -> list[_Record]:
-        return [record for record in self._records if record.found.name == name]
+        """Return the claimants of a name; one that the user blocked counts only where there is no other."""
+        named = [one for one in self._records if one.found.name == name and not one.usurps]
+        return [record for record in named if record.state is not PluginState.BLOCKED] or named
 
     def _no_plugin(self, name: str) -> PluginError:
         command = missing_hint(name)
@@ -277,7 +284,9 @@ class PluginManager:
             return
         core = FoundPlugin(CORE, builtin.__name__, "mml", _core_version(), lambda: builtin)
         records = [_Record(core, Examination(PluginState.DISCOVERED))]
-        blocked = {normalised(one) for one in os.environ.get(BLOCK_VARIABLE, "").split(",") if one.strip()}
+        blocked = {
+            normalised(one.strip()) for one in os.environ.get(BLOCK_VARIABLE, "").split(",") if one.strip()
+        }
         found = scan(self._path)
         free = [one for one in found if not _is_blocked(one, blocked)]
         for one in found:
@@ -383,7 +392,11 @@ def _first_look(found: FoundPlugin, blocked: set[str], claimants: list[FoundPlug
     if found.problem:
         return Examination(PluginState.BROKEN, found.problem)
     if found.name in (CORE, USER):
-        return Examination(PluginState.BROKEN, f"The plugin name {found.name!r} is reserved.")
+        return Examination(
+            PluginState.BROKEN,
+            f"The plugin name {found.name!r} is reserved.",
+            f"Uninstall {found.distribution}, or have its authors rename the plugin.",
+        )
     if len(claimants) > 1:
         origins = [f"{one.distribution} {one.version}".strip() for one in claimants]
         return Examination(

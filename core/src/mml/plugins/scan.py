@@ -74,21 +74,27 @@ def normalised(distribution: str) -> str:
 
 
 def _plugins_of(distribution: Distribution) -> list[FoundPlugin]:
-    name, version = "", ""
     try:
         # Reading the text first spares parsing the metadata of every distribution that is no plugin.
         if GROUP not in (distribution.read_text("entry_points.txt") or ""):
             return []
-        name, version = _identity(distribution)
-        points = distribution.entry_points.select(group=GROUP)
-        return [FoundPlugin(one.name, one.value, name or one.name, version, one.load) for one in points]
+        points = list(distribution.entry_points.select(group=GROUP))
     except Exception as fault:  # noqa: BLE001 - whatever is wrong with one distribution is its row's cause
-        label = name or str(getattr(distribution, "_path", "a distribution without a name"))
+        name, version = _identity(distribution)
         problem = f"Its entry points cannot be read: {describe(fault)}"
-        return [FoundPlugin(label, "", label, version, lambda: None, problem)]
+        return [FoundPlugin(name, "", name, version, lambda: None, problem)]
+    if not points:
+        return []
+    name, version = _identity(distribution)
+    return [FoundPlugin(one.name, one.value, name, version, one.load) for one in points]
 
 
 def _identity(distribution: Distribution) -> tuple[str, str]:
-    # Not by index: a missing field is None in some versions of Python, and will raise in others.
-    name, version = (distribution.metadata.get_all(key) or [""] for key in ("Name", "Version"))
-    return str(name[0]), str(version[0])
+    """Return name and version; where the metadata is damaged, what its folder is called."""
+    try:
+        # Not by index: a missing field is None in some versions of Python, and will raise in others.
+        names, versions = (distribution.metadata.get_all(key) for key in ("Name", "Version"))
+    except Exception:  # noqa: BLE001 - without metadata, the folder's name is what a person can look for
+        names, versions = None, None
+    folder = str(getattr(getattr(distribution, "_path", None), "name", "unknown distribution"))
+    return str((names or [folder])[0]), str((versions or [""])[0])
