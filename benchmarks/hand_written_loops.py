@@ -1,0 +1,97 @@
+"""Three loops that a person would write: plain, tuned by hand, and over a DataLoader.
+
+Each returns a function that trains one round and returns the seconds a step, with the model, the optimizer
+and the tensors made beforehand.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from benchmarks.train_task import (
+    BATCH_SIZE,
+    EPOCHS_A_ROUND,
+    LEARNING_RATE,
+    N_ROWS,
+    STEPS_A_ROUND,
+    TrainTask,
+    network,
+)
+
+GATHERED_BATCHES = 16
+
+
+def plain(task: TrainTask) -> Callable[[], float]:
+    """Index each batch, step, and read the loss with `.item()`."""
+    x, y, model = torch.from_numpy(task.x), torch.from_numpy(task.y), network()
+    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
+    loss_function = torch.nn.MSELoss()
+
+    def run() -> float:
+        start = time.perf_counter()
+        for _ in range(EPOCHS_A_ROUND):
+            order = torch.randperm(N_ROWS)
+            total = 0.0
+            for first in range(0, N_ROWS, BATCH_SIZE):
+                rows = order[first : first + BATCH_SIZE]
+                optimizer.zero_grad()
+                loss = loss_function(model(x[rows]), y[rows])
+                loss.backward()
+                optimizer.step()
+                total += loss.item()
+        return (time.perf_counter() - start) / STEPS_A_ROUND
+
+    return run
+
+
+def tuned(task: TrainTask) -> Callable[[], float]:
+    """Use fused Adam, gather blocks of batches, and read the losses once an epoch."""
+    x, y, model = torch.from_numpy(task.x), torch.from_numpy(task.y), network()
+    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, fused=True)
+    mse = torch.nn.functional.mse_loss
+    block = BATCH_SIZE * GATHERED_BATCHES
+
+    def run() -> float:
+        start = time.perf_counter()
+        for _ in range(EPOCHS_A_ROUND):
+            order = torch.randperm(N_ROWS)
+            losses = []
+            for first in range(0, N_ROWS, block):
+                rows = order[first : first + block]
+                batches = zip(x[rows].split(BATCH_SIZE), y[rows].split(BATCH_SIZE), strict=True)
+                for features, targets in batches:
+                    loss = mse(model(features), targets)
+                    optimizer.zero_grad(set_to_none=True)
+                    loss.backward()
+                    optimizer.step()
+                    losses.append(loss.detach())
+            torch.stack(losses).tolist()
+        return (time.perf_counter() - start) / STEPS_A_ROUND
+
+    return run
+
+
+def data_loader(task: TrainTask) -> Callable[[], float]:
+    """Iterate a shuffling DataLoader in this process, else like the plain loop."""
+    data = torch.utils.data.TensorDataset(torch.from_numpy(task.x), torch.from_numpy(task.y))
+    loader = torch.utils.data.DataLoader(data, batch_size=BATCH_SIZE, shuffle=True)
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
+    loss_function = torch.nn.MSELoss()
+
+    def run() -> float:
+        start = time.perf_counter()
+        for _ in range(EPOCHS_A_ROUND):
+            total = 0.0
+            for features, targets in loader:
+                optimizer.zero_grad()
+                loss = loss_function(model(features), targets)
+                loss.backward()
+                optimizer.step()
+                total += loss.item()
+        return (time.perf_counter() - start) / STEPS_A_ROUND
+
+    return run
