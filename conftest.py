@@ -7,7 +7,6 @@ changes in the process and does not change back fails it at teardown, named piec
 from __future__ import annotations
 
 import os
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -36,10 +35,6 @@ def _numpy_random_state() -> dict[str, str]:
     return {"state": repr((state["state"]["key"].tobytes(), state["state"]["pos"], state["has_gauss"]))}
 
 
-def _python_random_state() -> dict[str, str]:
-    return {"state": repr(random.getstate())}
-
-
 def _registered() -> dict[str, str]:
     manager = get_manager()
     names = {f"{kind}: {name}": "" for kind in KINDS for name in manager.registry(kind).names()}
@@ -50,11 +45,11 @@ def _default_context() -> dict[str, str]:
     return {node.label: node.uuid for node in ExperimentContext.process_default()}
 
 
+# Python's own generator is not among them: libraries draw from it when they are imported.
 _WATCHES: dict[str, Callable[[], dict[Any, str]]] = {
     "environment variables": _environment,
     "threads": _threads,
     "NumPy's global random state": _numpy_random_state,
-    "Python's global random state": _python_random_state,
     "registered components": _registered,
     "nodes in the default context": _default_context,
 }

@@ -32,11 +32,11 @@ def test_neither_importing_mml_nor_listing_its_plugins_loads_a_framework(stateme
 def test_importing_mml_changes_no_environment_variable_random_state_or_thread():
     seen = _in_a_fresh_process(
         """
-        import json, os, random, threading, warnings
+        import json, os, threading, warnings
         import numpy as np, pyarrow
 
         def look():
-            return [dict(os.environ), str(random.getstate()), str(np.random.get_state()), str(np.geterr()),
+            return [dict(os.environ), str(np.random.get_state()), str(np.geterr()),
                     threading.active_count(), str(warnings.filters)]
 
         before = look()

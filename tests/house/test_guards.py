@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADER = """
-import os, random, threading, time
+import os, threading, time
 import numpy as np
 from mml.context import ExperimentContext, ExperimentNode
 from mml.plugins import registry
@@ -49,7 +49,6 @@ def _run(folder: Path, body: str) -> subprocess.CompletedProcess[str]:
             "threads: new 'late'",
         ),
         ("np.random.rand()", "NumPy's global random state: changed"),
-        ("random.random()", "Python's global random state: changed"),
         ("registry('losses').register('mine')(Node)", "registered components: new 'losses: user/mine'"),
         (
             "with ExperimentContext.process_default().activate(): Node('left')",
