@@ -1,0 +1,102 @@
+"""The backend that runs scikit-learn's estimators: arrays are NumPy's, learning is `fit` or `partial_fit`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mml.backends import BaseModel, Capabilities, ComputeBackend, ModelSource, NumpyOps, Program, Segment
+from mml.errors import ModelError
+from mml_sklearn.arguments import make
+from mml_sklearn.models import ScikitWrapper
+from mml_sklearn.program import SklearnProgram
+from mml_sklearn.random_state import global_generator
+
+
+class SklearnBackend(ComputeBackend):
+    """Runs estimators; arrays are NumPy arrays."""
+
+    name: ClassVar[str] = "sklearn"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        fit=True, partial_fit=True, deterministic=True, dlpack=True
+    )
+    ops = NumpyOps()
+
+    def wrap(self, source: ModelSource) -> BaseModel:
+        """Wrap an estimator, or make one from a class or factory.
+
+        Two arguments are the node's and not the estimator's: ``output``, the method that gives the output,
+        and the output shape (``source.output_argument``).
+        """
+        kwargs = dict(source.kwargs)
+        output = kwargs.pop("output", None)
+        declared = kwargs.pop(source.output_argument, None)
+        estimator = source.target if source.is_instance else _made(source, kwargs)
+        _require_estimator(estimator, source)
+        return ScikitWrapper(
+            estimator,
+            output=output,
+            declared=None if declared is None else _shape(declared),
+            written=_written(source, kwargs),
+            label=source.label,
+        )
+
+    def to_array(self, array: np.ndarray, *, device: str | None = None) -> np.ndarray:
+        """Return an owned copy."""
+        self.device_name(device)
+        return np.array(array)
+
+    def to_numpy(self, array: Any) -> np.ndarray:
+        """Return an owned copy."""
+        return np.array(array)
+
+    def is_native(self, array: Any) -> bool:
+        """Whether it is a NumPy array."""
+        return isinstance(array, np.ndarray)
+
+    def compile(self, segment: Segment) -> Program:
+        """Turn a segment into a program that fits, trains batch by batch, or runs."""
+        return SklearnProgram(self, segment)
+
+    @contextmanager
+    def scope(self, *, deterministic: bool = False) -> Iterator[None]:
+        """Hold NumPy's global generator, the one thing that scikit-learn keeps for the whole process."""
+        with global_generator():
+            yield
+
+
+def _made(source: ModelSource, kwargs: dict[str, Any]) -> Any:
+    if not callable(source.target):
+        raise ModelError(
+            "There is nothing to make an estimator from.",
+            where={"node": source.label},
+            expected="a class or a factory",
+            found=repr(source.target),
+        )
+    return make(source.target, kwargs, node=source.label)
+
+
+def _require_estimator(estimator: Any, source: ModelSource) -> None:
+    if isinstance(estimator, type) or not (
+        hasattr(estimator, "get_params") and hasattr(estimator, "__dict__")
+    ):
+        raise ModelError(
+            "This is no estimator.",
+            where={"node": source.label},
+            expected="an object of a class derived from sklearn.base.BaseEstimator",
+            found=repr(estimator),
+        )
+
+
+def _written(source: ModelSource, kwargs: dict[str, Any]) -> dict[str, Any] | None:
+    """Return how a factory is written down; None where the estimator itself tells its configuration."""
+    if source.is_instance or isinstance(source.target, type) or source.name is None:
+        return None
+    return {"model": source.name, "kwargs": kwargs}
+
+
+def _shape(declared: Any) -> tuple[int, ...]:
+    return (declared,) if isinstance(declared, int) else tuple(declared)

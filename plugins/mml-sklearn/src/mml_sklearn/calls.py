@@ -1,0 +1,45 @@
+"""Calls into scikit-learn with their errors told in MML's words: the node, the method, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mml.errors import MMLError, ModelError
+
+
+@contextmanager
+def explained(estimator: Any, method: str, *, node: str) -> Iterator[None]:
+    """Turn what an estimator raises into a `ModelError` that names the node and chains the cause."""
+    from sklearn.exceptions import NotFittedError
+
+    title = f"{type(estimator).__name__}.{method}"
+    try:
+        yield
+    except MMLError as error:
+        raise error.located({"node": node})
+    except NotFittedError as cause:
+        raise not_fitted(estimator, node=node) from cause
+    except Exception as cause:
+        raise ModelError(f"{title} failed: {cause}", where={"node": node}, hint=_hint(str(cause))) from cause
+
+
+def not_fitted(estimator: Any, *, node: str) -> ModelError:
+    """Return the error for an estimator that is asked for output before it was fitted."""
+    return ModelError(
+        f"{type(estimator).__name__} is not fitted yet.",
+        where={"node": node},
+        hint=f"Add a FitPhase for {node!r} before this phase, or pass a fitted estimator.",
+    )
+
+
+def _hint(message: str) -> str | None:
+    if "NaN" in message or "infinity" in message:
+        return (
+            "Put an imputer before this node (sklearn/SimpleImputer), clean the data, or take an estimator "
+            "that accepts missing values (sklearn/HistGradientBoostingClassifier)."
+        )
+    if "requires y" in message or "'y'" in message:
+        return "Give the FeatureSet's reference targets, or bind the phase to one that has them."
+    return None

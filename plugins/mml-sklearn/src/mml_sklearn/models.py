@@ -1,0 +1,444 @@
+"""The wrapper of one estimator: built for a shape, fitted or trained batch by batch, run, saved and put back.
+
+It works on the user's own object, which is fitted as scikit-learn would fit it. It knows nothing of segments.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mml.backends import BaseModel, VariableSpec
+from mml.errors import ConfigError, ModelError, ShapeError, StateError, listed
+from mml.protocols import Config, State
+from mml_sklearn.arguments import arguments_of, chosen_of, name_of
+from mml_sklearn.blob import estimator_bytes, estimator_from_bytes
+from mml_sklearn.calls import explained, not_fitted
+from mml_sklearn.convert import as_matrix, as_output, as_targets, n_features_of
+from mml_sklearn.random_state import open_parameters, seeded
+from mml_sklearn.widths import promised_shape
+
+Shape = tuple[int, ...]
+
+OUTPUTS = ("transform", "predict_proba", "predict", "predict_log_proba", "decision_function", "score_samples")
+"""Methods that may give a node's output; the first three in the order of preference."""
+
+_STATE = "estimator"
+
+
+class ScikitWrapper(BaseModel):
+    """An estimator as a model of the graph.
+
+    Inputs of shape (rows, ...) are ravelled to (rows, features); targets with one value a row reach the
+    estimator as (rows,); outputs have at least two axes, one value a row being (rows, 1).
+
+    Parameters
+    ----------
+    estimator : sklearn estimator
+        Fitted or not; used itself, not cloned.
+    output : str, optional
+        The method that gives the output; by default the first of `transform`, `predict_proba` and `predict`
+        that the estimator has.
+    declared : tuple of int, optional
+        Shape of one output row, where the user says so.
+    written : dict, optional
+        ``model`` and ``kwargs`` of a factory that made the estimator, for the configuration.
+    label : str
+        Label of the node, for messages.
+
+    Raises
+    ------
+    ModelError
+        If the estimator has no such method.
+    """
+
+    backend: ClassVar[str] = "sklearn"
+
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        output: str | None = None,
+        declared: Shape | None = None,
+        written: Config | None = None,
+        label: str = "",
+    ) -> None:
+        self.estimator = estimator
+        self.label = label
+        self.chosen_output = output
+        self.output = _output_method(estimator, output, label)
+        self._declared = declared
+        self._written = written
+        self._open_parameters = open_parameters(estimator)
+        self._seed = 0
+        self._initial: dict[str, Any] | None = None
+        self._input_shape: Shape | None = None
+        self._promised: Shape | None = None
+        self._seen: Shape | None = None
+
+    def build(self, input_shape: Shape, output_shape: Shape | None = None, *, seed: int = 0) -> None:
+        """Fix the width of the input and what the parameters tell of the output; fits nothing."""
+        n_features = n_features_of(tuple(input_shape), node=self.label)
+        fitted_for = getattr(self.estimator, "n_features_in_", n_features) if self.is_fitted else n_features
+        if fitted_for != n_features:
+            raise ShapeError(
+                f"The fitted {self._title} takes other inputs.",
+                where={"node": self.label},
+                expected=f"{fitted_for} features, as it was fitted",
+                found=f"{n_features} features, from samples of shape {tuple(input_shape)}",
+            )
+        self._promised = self._agreed(promised_shape(self.estimator, self.output, n_features), output_shape)
+        self._input_shape = tuple(input_shape)
+        self._seed = seed
+
+    @property
+    def is_built(self) -> bool:
+        """Whether `build` has run."""
+        return self._input_shape is not None
+
+    @property
+    def input_shape(self) -> Shape | None:
+        """Shape of one input sample."""
+        return self._input_shape
+
+    @property
+    def output_shape(self) -> Shape | None:
+        """Shape of one output row: as promised or declared, else known once the estimator is fitted."""
+        if self._promised is not None or not self.is_built:
+            return self._promised
+        if self._seen is None and self.is_fitted:
+            self._seen = self._probe().shape[1:]
+        return self._seen
+
+    @property
+    def dtype(self) -> str | None:
+        """None: arrays go in as they are."""
+        return None
+
+    @property
+    def can_learn(self) -> bool:
+        """Whether the estimator has `partial_fit`."""
+        return hasattr(self.estimator, "partial_fit")
+
+    @property
+    def can_fit(self) -> bool:
+        """Whether the estimator has `fit`."""
+        return hasattr(self.estimator, "fit")
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether the estimator can run; True from the start for one that learns nothing."""
+        from sklearn.exceptions import NotFittedError
+        from sklearn.utils.validation import check_is_fitted
+
+        if not self.can_fit:
+            return True
+        try:
+            check_is_fitted(self.estimator)
+        except NotFittedError:
+            return False
+        return True
+
+    @property
+    def needs_classes(self) -> bool:
+        """Whether `partial_fit` must be told all classes beforehand."""
+        return self.can_learn and "classes" in inspect.signature(self.estimator.partial_fit).parameters
+
+    @property
+    def native(self) -> Any:
+        """The estimator itself."""
+        return self.estimator
+
+    def fit(self, inputs: np.ndarray, targets: np.ndarray | None = None) -> None:
+        """Fit on all rows at once.
+
+        Parameters
+        ----------
+        inputs : ndarray of shape (rows, *input_shape)
+            Reaches the estimator without a copy.
+        targets : ndarray of shape (rows,) or (rows, ...), optional
+        """
+        with self._learning("fit"):
+            self.estimator.fit(*self._arguments(inputs, targets, self.estimator.fit))
+
+    def partial_fit(
+        self, inputs: np.ndarray, targets: np.ndarray | None = None, *, classes: Any = None
+    ) -> None:
+        """Learn from one batch.
+
+        Parameters
+        ----------
+        inputs : ndarray of shape (rows, *input_shape)
+        targets : ndarray, optional
+        classes : array of all classes, or a list of such
+            For classifiers.
+        """
+        if not self.can_learn:
+            raise ModelError(
+                f"{self._title} cannot learn batch by batch: it has no partial_fit.",
+                where={"node": self.label},
+                hint="Fit it in a FitPhase.",
+            )
+        extra = {"classes": classes} if classes is not None and self.needs_classes else {}
+        with self._learning("partial_fit"):
+            self.estimator.partial_fit(*self._arguments(inputs, targets, self.estimator.partial_fit), **extra)
+
+    def forward(self, inputs: np.ndarray) -> np.ndarray:
+        """Return the output for inputs of shape (rows, *input_shape), shape (rows, *output_shape)."""
+        matrix = self._matrix(inputs)
+        if len(matrix) == 0:
+            return self._probe()[:0]
+        with self._calling(self.output):
+            result = getattr(self.estimator, self.output)(matrix)
+        output = as_output(result, len(matrix), node=self.label, method=self.output)
+        self._check_promise(output.shape[1:])
+        return output
+
+    def variables(self) -> tuple[VariableSpec, ...]:
+        """List the fitted arrays that scikit-learn shows (``components_`` and the like), sorted by name."""
+        return tuple(
+            VariableSpec(name, "buffer", value.shape, value.dtype.name)
+            for name, value in sorted(vars(self.estimator).items())
+            if isinstance(value, np.ndarray) and name.endswith("_")
+        )
+
+    def get_config(self) -> Config:
+        """Return the estimator's name and those of its arguments that differ from their defaults."""
+        if self._written is not None:
+            config = {"backend": self.backend, **copy.deepcopy(self._written)}
+        else:
+            try:
+                name = name_of(type(self.estimator))
+            except ConfigError as error:
+                raise error.located({"node": self.label})
+            kwargs = arguments_of(self.estimator, where=f"node {self.label!r}")
+            config = {"model": name, "backend": self.backend, "kwargs": kwargs}
+        if self.chosen_output is not None:
+            config["kwargs"]["output"] = self.chosen_output
+        if self._declared is not None:
+            config["kwargs"]["output_shape"] = list(self._declared)
+        return config
+
+    def get_state(self) -> State:
+        """Return the whole estimator as bytes of skops, equal for equal estimators."""
+        with self._located():
+            return {_STATE: np.frombuffer(estimator_bytes(self.estimator), dtype=np.uint8).copy()}
+
+    def set_state(self, state: State) -> None:
+        """Put an estimator back into the object at hand; it must be of the same class and arguments."""
+        with self._located():
+            loaded = estimator_from_bytes(_blob(state), like=self.estimator)
+            self._check_kind(loaded)
+        self._keep_initial()
+        _replace(self.estimator, vars(loaded))
+        self._seen = None
+
+    def reset(self, *, seed: int) -> None:
+        """Return to the estimator as it came, unfitted or fitted, and draw from another seed."""
+        if self._initial is not None:
+            _replace(self.estimator, copy.deepcopy(self._initial))
+        self._seed = seed
+        self._seen = None
+
+    @property
+    def _title(self) -> str:
+        return type(self.estimator).__name__
+
+    def _agreed(self, promised: Shape | None, output_shape: Shape | None) -> Shape | None:
+        declared = self._declared if output_shape is None else tuple(output_shape)
+        if declared is not None and promised is not None and declared != promised:
+            raise ShapeError(
+                f"The {self.output} of {self._title} gives another shape than the declared one.",
+                where={"node": self.label},
+                expected=f"{declared}, as declared",
+                found=f"{promised}, from its parameters",
+            )
+        return declared if promised is None else promised
+
+    def _matrix(self, inputs: np.ndarray) -> np.ndarray:
+        matrix = as_matrix(inputs, node=self.label)
+        if self._input_shape is None:
+            raise ModelError(f"{self._title} is not built yet.", where={"node": self.label})
+        if inputs.shape[1:] != self._input_shape:
+            raise ShapeError(
+                f"{self._title} was built for other inputs.",
+                where={"node": self.label},
+                expected=f"(rows, {', '.join(map(str, self._input_shape))})",
+                found=str(inputs.shape),
+            )
+        return matrix
+
+    def _arguments(self, inputs: np.ndarray, targets: np.ndarray | None, method: Any) -> list[np.ndarray]:
+        matrix = self._matrix(inputs)
+        if targets is None:
+            self._require_no_targets(method)
+            return [matrix]
+        if not _takes_targets(method):
+            return [matrix]
+        return [matrix, as_targets(targets, len(matrix), node=self.label)]
+
+    def _require_no_targets(self, method: Any) -> None:
+        from sklearn.base import is_classifier, is_regressor
+
+        if is_classifier(self.estimator) or is_regressor(self.estimator) or _must_have_targets(method):
+            raise ModelError(
+                f"{self._title} learns from targets, and there are none.",
+                where={"node": self.label},
+                hint="Give the FeatureSet's reference targets, e.g. cells.reference(features='x', targets='y').",
+            )
+
+    @contextmanager
+    def _learning(self, method: str) -> Iterator[None]:
+        self._keep_initial()
+        self._seen = None
+        with self._calling(method):
+            yield
+
+    @contextmanager
+    def _calling(self, method: str) -> Iterator[None]:
+        with (
+            explained(self.estimator, method, node=self.label),
+            seeded(self.estimator, self._open_parameters, self._seed),
+        ):
+            yield
+
+    @contextmanager
+    def _located(self) -> Iterator[None]:
+        try:
+            yield
+        except StateError as error:
+            raise error.located({"node": self.label})
+
+    def _probe(self) -> np.ndarray:
+        """Return the output of one made-up row, which has the shape and dtype of every other."""
+        if not self.is_fitted:
+            raise not_fitted(self.estimator, node=self.label)
+        return self.forward(np.ones((1, *(self._input_shape or ())), dtype=np.float32))
+
+    def _check_promise(self, shape: Shape) -> None:
+        if self._promised is not None and shape != self._promised:
+            raise ShapeError(
+                f"The {self.output} of {self._title} has another shape than the nodes below were built for.",
+                where={"node": self.label},
+                expected=f"(rows, {', '.join(map(str, self._promised))})",
+                found=f"(rows, {', '.join(map(str, shape))})",
+                hint="Correct the declared output_shape, or ask for another output=.",
+            )
+        self._seen = shape
+
+    def _check_kind(self, loaded: Any) -> None:
+        if type(loaded) is not type(self.estimator):
+            raise StateError(
+                "The state is that of another estimator.",
+                expected=type(self.estimator).__qualname__,
+                found=type(loaded).__qualname__,
+            )
+        for name, (own, other) in _differences(self.estimator, loaded).items():
+            raise StateError(
+                f"The state is that of a {self._title} with other arguments.",
+                expected=f"{name}={own!r}",
+                found=f"{name}={other!r}",
+            )
+        width = getattr(loaded, "n_features_in_", None)
+        if self._input_shape is not None and width is not None:
+            expected = n_features_of(self._input_shape, node=self.label)
+            if width != expected:
+                raise StateError(
+                    f"The state is that of a {self._title} fitted on other inputs.",
+                    expected=f"{expected} features",
+                    found=f"{width} features",
+                )
+
+    def _keep_initial(self) -> None:
+        # Only now: a model that never changes needs no second copy of its values.
+        if self._initial is None:
+            self._initial = copy.deepcopy(vars(self.estimator))
+
+
+def _output_method(estimator: Any, output: str | None, label: str) -> str:
+    present = [name for name in OUTPUTS if hasattr(estimator, name)]
+    title = type(estimator).__name__
+    if output is None:
+        if present:
+            return present[0]
+        raise ModelError(
+            f"{title} has no output for rows that it was not fitted on.",
+            where={"node": label},
+            expected="an estimator with transform, predict_proba or predict",
+            found=f"{title} has {listed([name for name in _ONLY_FITTED if hasattr(estimator, name)])}",
+            hint="Take an estimator that can be applied to new rows.",
+        )
+    if output not in present:
+        raise ModelError(
+            f"{title} has no output {output!r}.",
+            where={"node": label},
+            expected=f"one of {listed(present)}" if present else "another estimator",
+            found=repr(output),
+            hint="Some methods appear only with certain arguments, as in SVC(probability=True).",
+        )
+    return output
+
+
+_ONLY_FITTED = ("fit_transform", "fit_predict", "fit")
+
+
+def _takes_targets(method: Any) -> bool:
+    parameters = inspect.signature(method).parameters.values()
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(one.kind in positional for one in parameters) > 1 or any(
+        one.kind is inspect.Parameter.VAR_POSITIONAL for one in parameters
+    )
+
+
+def _must_have_targets(method: Any) -> bool:
+    parameter = inspect.signature(method).parameters.get("y")
+    return parameter is not None and parameter.default is inspect.Parameter.empty
+
+
+def _differences(own: Any, other: Any) -> dict[str, tuple[Any, Any]]:
+    """Return the arguments that differ, by name; those without a written form are left to their types."""
+    first, second = _comparable(own), _comparable(other)
+    return {
+        name: (first.get(name), second.get(name))
+        for name in sorted({*first, *second})
+        if first.get(name) != second.get(name)
+    }
+
+
+def _comparable(estimator: Any) -> dict[str, Any]:
+    chosen = chosen_of(estimator)
+    try:
+        return arguments_of(estimator, where="")
+    except ConfigError:
+        return {name: type(value).__qualname__ for name, value in chosen.items()}
+
+
+def _blob(state: State) -> bytes:
+    if set(state) != {_STATE}:
+        raise StateError(
+            "The state of an estimator has exactly one entry.",
+            expected=repr(_STATE),
+            found=listed(sorted(state)),
+        )
+    array = state[_STATE]
+    if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim != 1:
+        raise StateError(
+            "The state of an estimator is an array of bytes.",
+            expected="uint8 of shape (n,)",
+            found=f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else repr(array),
+        )
+    return array.tobytes()
+
+
+def _replace(estimator: Any, values: dict[str, Any]) -> None:
+    """Give the user's own object other values, so that references to it stay good."""
+    own = vars(estimator)
+    own.clear()
+    own.update(values)
+    # scikit-learn marks what it loads with its version; the object at hand is of the running one.
+    own.pop("_sklearn_version", None)

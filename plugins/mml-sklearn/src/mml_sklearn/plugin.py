@@ -1,0 +1,50 @@
+"""What scikit-learn brings to MML, declared by name: the backend, every estimator, and its bundled data sets.
+
+This module is imported to list what is installed, so it imports no framework.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mml.plugins import Claim, Component, PluginInfo, hookimpl
+from mml_sklearn.estimators import ESTIMATORS
+
+_DATASETS = {
+    "iris": "Three species of iris by four measures of their flowers: 150 rows, classes.",
+    "wine": "Three growers of wine by thirteen chemical measures: 178 rows, classes.",
+    "breast_cancer": "Benign or malignant by thirty measures of cell nuclei: 569 rows, binary.",
+    "diabetes": "Progress of the disease after a year by ten measures: 442 rows, regression.",
+    "digits": "Handwritten digits as 8 x 8 grey values: 1797 rows, ten classes.",
+}
+
+
+@hookimpl
+def mml_plugin() -> PluginInfo:
+    """Return the plugin's identity."""
+    return PluginInfo("sklearn", api_version=(1, 1), requires=("sklearn", "skops"), install="mml[sklearn]")
+
+
+@hookimpl
+def mml_components() -> Iterator[Component]:
+    """Declare the backend, the estimators and the data sets."""
+    yield Component(
+        "backends",
+        "sklearn",
+        "sklearn",
+        "mml_sklearn.backend:SklearnBackend",
+        "Estimators: fit, partial_fit, transform and predict.",
+        backend="sklearn",
+    )
+    for name, module in ESTIMATORS.items():
+        yield Component(
+            "models", "sklearn", name, f"{module}:{name}", f"{name} of {module}.", backend="sklearn"
+        )
+    for name, text in _DATASETS.items():
+        yield Component("datasets", "sklearn", name, f"mml_sklearn.datasets:{name}", text)
+
+
+@hookimpl
+def mml_claims() -> tuple[Claim, ...]:
+    """Claim estimators and everything derived from them."""
+    return (Claim("sklearn.base.BaseEstimator", "sklearn"),)
