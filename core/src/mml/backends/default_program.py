@@ -1,7 +1,8 @@
 """The program that every backend has for nothing: step by step, through the backend's `gradients`.
 
 It brings row counts, weights, accumulation, clipping and the update rules; the backend brings one step's
-values and gradients.
+values and gradients. It keeps nothing between two steps: what an unfinished accumulation window holds lies
+among the optimizer's slots, so that a checkpoint taken there resumes to the bit.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ import numpy as np
 
 from mml.backends.program import Block, BlockResult, Controls, Program
 from mml.backends.segment import Segment, SegmentOptimizer
-from mml.errors import BackendError
+from mml.errors import BackendError, StateError, listed
 
 if TYPE_CHECKING:
     from mml.backends.base_model import BaseModel
     from mml.backends.contract import ComputeBackend, StepGradients
+
+_STEP = "step"
+_ACCUMULATED = "accumulated"
 
 
 class DefaultProgram(Program):
@@ -40,7 +44,6 @@ class DefaultProgram(Program):
         self.models: dict[str, BaseModel] = {
             call.node: call.model for call in segment.calls if call.model is not None
         }
-        self.pending: dict[str, Any] = {}
 
     def stage(self, block: Block) -> Block:
         """Convert host arrays to native ones, one array of live rows a step."""
@@ -58,7 +61,11 @@ class DefaultProgram(Program):
         return Block(values=values, rows=block.rows.copy())
 
     def run(self, staged: Block, start: int, stop: int, controls: Controls) -> BlockResult:
-        """Execute a range of steps, one after the other."""
+        """Execute a range of steps, one after the other; losses come back as a host array of float64."""
+        with self.backend.scope(deterministic=self.segment.deterministic):
+            return self._run(staged, start, stop, controls)
+
+    def _run(self, staged: Block, start: int, stop: int, controls: Controls) -> BlockResult:
         losses = np.full((stop - start, len(self.segment.losses)), np.nan)
         outputs: dict[str, list[Any]] = {key: [] for key in self.segment.outputs}
         for position, step in enumerate(range(start, stop)):
@@ -82,10 +89,13 @@ class DefaultProgram(Program):
             return self.backend.forward(self.segment, values, rows, seed=seed)
         scales = self._scales(rows, step, controls)
         result = self.backend.gradients(self.segment, values, rows, seed=seed, scales=scales)
-        self._accumulate(result.gradients)
         for index, optimizer in enumerate(self.segment.optimizers):
-            if controls.apply is None or controls.apply[step, index]:
-                self._apply(optimizer, float(controls.rates[step, index]))
+            self._update(
+                optimizer,
+                result.gradients,
+                rate=float(controls.rates[step, index]),
+                apply=controls.apply is None or bool(controls.apply[step, index]),
+            )
         return result
 
     def _scales(self, rows: np.ndarray, step: int, controls: Controls) -> list[float]:
@@ -97,29 +107,70 @@ class DefaultProgram(Program):
             scales.append(scale)
         return scales
 
-    def _accumulate(self, gradients: dict[str, Any]) -> None:
-        for name, gradient in gradients.items():
-            self.pending[name] = self.pending[name] + gradient if name in self.pending else gradient
-
-    def _apply(self, optimizer: SegmentOptimizer, rate: float) -> None:
-        names = [name for name in self.pending if name.partition("/")[0] in optimizer.nodes]
-        gradients = {name: self.pending.pop(name) for name in names}
+    def _update(
+        self, optimizer: SegmentOptimizer, found: dict[str, Any], *, rate: float, apply: bool
+    ) -> None:
+        """Take in one step's gradients of an optimizer's nodes, and step the variables if it is time."""
+        slots: dict[str, dict[str, Any]] = {}
+        gradients: dict[str, Any] = {}
+        for name in self._parameters(optimizer):
+            slots[name] = self._slots(optimizer, name)
+            parts = [slots[name].pop(_ACCUMULATED, None), found.get(name)]
+            parts = [part for part in parts if part is not None]
+            if parts:
+                gradients[name] = parts[0] + parts[1] if len(parts) > 1 else parts[0]
+        if not apply:
+            for name, gradient in gradients.items():
+                slots[name][_ACCUMULATED] = gradient
+            return
         for name, gradient in self._clipped(gradients, optimizer).items():
-            node, _, parameter = name.partition("/")
-            variable = self.backend.variable(self.models[node], parameter)
-            slots = optimizer.slots.slots_of(name, lambda: self._fresh_slots(optimizer, variable))  # noqa: B023 -- called at once
-            slots["step"] = int(slots["step"]) + 1
-            new, moved = optimizer.rule.update(
-                self.backend.ops, variable, gradient, slots, rate=rate, step=slots["step"]
-            )
-            slots.update(moved)
-            self.backend.assign(self.models[node], parameter, new)
+            self._apply(optimizer, name, gradient, slots=slots[name], rate=rate)
 
-    def _fresh_slots(self, optimizer: SegmentOptimizer, variable: Any) -> dict[str, Any]:
-        slots = {name: self.backend.ops.zeros_like(variable) for name in optimizer.rule.slot_names}
-        return {"step": 0, **slots}
+    def _parameters(self, optimizer: SegmentOptimizer) -> list[str]:
+        return [
+            f"{node}/{spec.name}"
+            for node in optimizer.nodes
+            if node in self.models
+            for spec in self.models[node].variables()
+            if spec.role == "param"
+        ]
+
+    def _slots(self, optimizer: SegmentOptimizer, name: str) -> dict[str, Any]:
+        """Return a variable's slots, made at first sight; restored ones become native arrays in place."""
+        node, _, parameter = name.partition("/")
+
+        def fresh() -> dict[str, Any]:
+            variable = self.backend.variable(self.models[node], parameter)
+            zeros = {slot: self.backend.ops.zeros_like(variable) for slot in optimizer.rule.slot_names}
+            return {_STEP: 0, **zeros}
+
+        slots = optimizer.slots.slots_of(name, fresh)
+        missing = {_STEP, *optimizer.rule.slot_names} - set(slots)
+        if missing:
+            raise StateError(
+                "The optimizer's state is of another kind of optimizer.",
+                where={"variable": name},
+                expected=f"slots {listed((_STEP, *optimizer.rule.slot_names))}",
+                found=listed(slots),
+                hint="Restore the state into an optimizer with the same settings.",
+            )
+        for slot, value in slots.items():
+            if slot != _STEP and not self.backend.is_native(value):
+                slots[slot] = self.backend.to_array(value, device=self.segment.device)
+        return slots
+
+    def _apply(
+        self, optimizer: SegmentOptimizer, name: str, gradient: Any, *, slots: dict[str, Any], rate: float
+    ) -> None:
+        node, _, parameter = name.partition("/")
+        variable = self.backend.variable(self.models[node], parameter)
+        step = int(slots[_STEP]) + 1
+        new, moved = optimizer.rule.update(self.backend.ops, variable, gradient, slots, rate=rate, step=step)
+        slots.update(moved, step=step)
+        self.backend.assign(self.models[node], parameter, new)
 
     def _clipped(self, gradients: dict[str, Any], optimizer: SegmentOptimizer) -> dict[str, Any]:
+        """Cut each element to ±clip_value, then scale all by min(1, clip_norm / (norm + 1e-6))."""
         ops = self.backend.ops
         if optimizer.clip_value is not None:
             limit = optimizer.clip_value

@@ -58,6 +58,13 @@ class CallableLoss:
                 f"The loss {self.function!r} returned {type(result).__name__}, not an array.",
                 expected="an array of the backend: a scalar, or one value a row",
             )
+        rows = next(iter([*values, *named.values()])).shape[0]
+        if len(shape) > 0 and shape[0] != rows:
+            raise LossError(
+                f"The loss {self.function!r} returned neither one number nor one value a row.",
+                expected=f"shape () or ({rows}, ...)",
+                found=str(tuple(shape)),
+            )
         if reduction == "mean":
             return self.ops.mean(result)
         if len(shape) == 0:
