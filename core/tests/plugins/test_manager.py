@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from mml.errors import PluginError, RegistrationError
+from mml.errors import PluginError, RegistrationError, UnknownComponentError
 from mml.plugins import (
     KINDS,
     Claim,
@@ -197,3 +197,32 @@ def _outcome(component):
         return component.load()
     except PluginError as error:
         return error.found
+
+
+def test_a_name_of_a_plugin_that_is_not_installed_says_so(manager):
+    for name, backend in (("nobody/mse", None), ("no_such_loss", "nobody")):
+        with pytest.raises(UnknownComponentError, match=r"(?s)no plugin 'nobody' is installed.*mml plugins"):
+            manager.registry("losses").resolve(name, backend=backend)
+
+
+def test_a_user_may_not_take_a_plugins_name_by_accident(manager):
+    manager.register_module(
+        plugin_module("hand", components=[Component("losses", "hand", "absolute", "builtins:abs")])
+    )
+    losses = manager.registry("losses")
+
+    with pytest.raises(RegistrationError, match="hand/absolute"):
+        losses.register("absolute", plugin="hand")(len)
+    losses.register("absolute", plugin="hand", overwrite=True)(len)
+    losses.register("size", plugin="hand")(len)
+
+    assert losses.load("hand/absolute") is losses.load("hand/size") is len
+
+
+def test_registering_costs_no_discovery_and_reading_does_it():
+    manager = PluginManager(path=[])
+    manager.registry("losses").register("mine")(abs)
+
+    assert [row.state for row in manager.scan()] == [PluginState.DISCOVERED]
+    assert "mine" in manager.registry("losses")
+    assert [row.state for row in manager.scan()] == [PluginState.LOADED]

@@ -264,9 +264,11 @@ class PluginManager:
         if asked:
             return Absence()
         command = missing_hint(plugin or name) or missing_hint(name)
+        absent = plugin is not None and plugin != USER
+        listing = "`mml plugins` lists what is installed." if absent else None
         return Absence(
-            found=f"no plugin {plugin!r} is installed" if plugin and plugin != USER else None,
-            hint=f"{command}." if command else None,
+            found=f"no plugin {plugin!r} is installed" if absent else None,
+            hint=f"{command}." if command else listing,
         )
 
     def _named(self, name: str) -> list[_Record]:
