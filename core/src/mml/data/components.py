@@ -1,0 +1,110 @@
+"""Splitters and scalers found by name: the one place where the data floor asks the registry for parts.
+
+A component is written down as its config with its registered name under ``"name"``; it is rebuilt by loading
+that name and calling the class's ``from_config``. Nothing but a class that fits the protocol is ever called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from mml.data.protocols import ScalerLike, SplitterLike
+from mml.errors import ConfigError, MMLError, ScalerError, SplitError
+from mml.plugins import registry
+from mml.protocols import Config
+
+_SCALER_METHODS = ("fit", "transform", "inverse_transform", "get_config", "get_state", "set_state")
+
+
+def scaler_factory(scaler: Any) -> Callable[[], ScalerLike]:
+    """Return a function that makes a fresh, unfitted scaler.
+
+    Parameters
+    ----------
+    scaler : str, class, instance, or an object with ``build()``
+        A registered name, a scaler class, a scaler whose settings are copied, or a `Scaler` declaration.
+
+    Raises
+    ------
+    ScalerError
+        If it is none of these, or lacks a method that scalers have.
+    """
+    if isinstance(scaler, str):
+        scaler = registry("scalers").load(scaler)
+    if isinstance(scaler, type):
+        _require_methods(scaler, repr(scaler.__name__))
+        return cast("Callable[[], ScalerLike]", scaler)
+    if hasattr(scaler, "build"):
+        return cast("Callable[[], ScalerLike]", scaler.build)
+    _require_methods(scaler, repr(scaler)[:80])
+    if not hasattr(type(scaler), "from_config"):
+        raise ScalerError(
+            f"The scaler {scaler!r} cannot be copied.",
+            expected="a class method from_config(config)",
+            hint="Give the class instead of an instance, or add from_config.",
+        )
+    kind, config = type(scaler), scaler.get_config()
+    return lambda: cast("ScalerLike", kind.from_config(config))
+
+
+def scaler_config(scaler: ScalerLike) -> Config:
+    """Return a scaler's config with the name that brings its class back.
+
+    Raises
+    ------
+    ConfigError
+        If no name does.
+    """
+    return {**scaler.get_config(), "name": registry("scalers").name_of(type(scaler))}
+
+
+def build_scaler(config: Config) -> ScalerLike:
+    """Return an unfitted scaler equal to the one that `scaler_config` described."""
+    kind = _class_of("scalers", config)
+    _require_methods(kind, repr(config["name"]))
+    return cast("ScalerLike", _from_config(kind, config))
+
+
+def splitter_config(splitter: SplitterLike) -> Config:
+    """Return a splitter's config with the name that brings its class back."""
+    return {**splitter.get_config(), "name": registry("splitters").name_of(type(splitter))}
+
+
+def build_splitter(config: Config) -> SplitterLike:
+    """Return a splitter equal to the one that `splitter_config` described."""
+    kind = _class_of("splitters", config)
+    if not hasattr(kind, "split"):
+        raise SplitError(f"{config['name']!r} is no splitter.", expected="a method split(view)")
+    return cast("SplitterLike", _from_config(kind, config))
+
+
+def _class_of(kind: str, config: Config) -> type[Any]:
+    if not isinstance(config, Mapping) or not isinstance(config.get("name"), str):
+        raise ConfigError(
+            f"A component of the {kind} is written down with its name.",
+            expected="a mapping with 'name'",
+            found=repr(config)[:80],
+        )
+    found = registry(kind).load(config["name"])
+    if not isinstance(found, type) or not hasattr(found, "from_config"):
+        raise ConfigError(f"{config['name']!r} is no class that from_config can build.", found=repr(found))
+    return found
+
+
+def _from_config(kind: type[Any], config: Config) -> Any:
+    try:
+        return kind.from_config(dict(config))
+    except MMLError:
+        raise
+    except (TypeError, ValueError, KeyError) as cause:
+        raise ConfigError(f"{config['name']!r} does not take these settings: {cause}") from cause
+
+
+def _require_methods(scaler: Any, shown: str) -> None:
+    missing = [name for name in _SCALER_METHODS if not callable(getattr(scaler, name, None))]
+    if missing:
+        raise ScalerError(
+            f"{shown} is no scaler: it has no {' and no '.join(missing)}.",
+            expected="a registered name, a scaler class or instance, or mml.Scaler(...)",
+        )

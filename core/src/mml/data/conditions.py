@@ -1,0 +1,174 @@
+"""Conditions on columns, evaluated to a mask over rows.
+
+A condition looks at raw values unless its column name says otherwise, so that the same condition means the same
+rows before and after a scaler. Null values match nothing but an explicit None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mml.data.arrow_columns import to_arrow
+from mml.data.rows import count
+from mml.data.schema import RAW, TRANSFORMED
+from mml.errors import ColumnError, DataError, did_you_mean
+
+if TYPE_CHECKING:
+    from mml.data.access import Window
+
+Conditions: TypeAlias = "Mapping[str, Any] | pc.Expression"
+_POSITION = "\x00position"
+_MANY = (set, frozenset, list, tuple, np.ndarray)
+
+
+def matching(window: Window, conditions: Conditions) -> np.ndarray:
+    """Return which rows of a window fulfil all conditions, bool of shape ``(n,)``.
+
+    Parameters
+    ----------
+    window : Window
+        What is looked at.
+    conditions : mapping of str to condition, or pyarrow.compute.Expression
+        Column → a scalar (equal), a set or list (one of), a callable (the column's array to a mask, or one
+        value to True or False), or an expression. An expression names columns as selections do.
+    """
+    if isinstance(conditions, pc.Expression):
+        return _expression(window, conditions)
+    if not isinstance(conditions, Mapping):
+        raise DataError(
+            "Conditions are a mapping from columns, or a pyarrow expression.", found=repr(conditions)[:80]
+        )
+    mask = np.ones(count(window.rows), dtype=bool)
+    for column, condition in conditions.items():
+        if isinstance(condition, pc.Expression):
+            mask &= _expression(window, condition)
+            continue
+        mask &= _one(_column(window, column), condition, column)
+    return mask
+
+
+def _column(window: Window, column: str) -> np.ndarray:
+    names = window.schema.select([column], rep=RAW) if not _names_representation(column) else ()
+    names = names or window.schema.select([column])
+    if len(names) != 1:
+        raise ColumnError(f"A condition is on one column; {column!r} fits {len(names)}.")
+    return window.source.take(names[0], window.rows)
+
+
+def _names_representation(column: str) -> bool:
+    return isinstance(column, str) and column.rpartition(".")[2] in (RAW, TRANSFORMED)
+
+
+def _one(values: np.ndarray, condition: Any, column: str) -> np.ndarray:
+    if callable(condition):
+        return _called(values, condition, column)
+    values = _scalars(values, column)
+    if isinstance(condition, _MANY):
+        return _is_one_of(values, list(condition), column)
+    return _equal(values, condition, column)
+
+
+def _scalars(values: np.ndarray, column: str) -> np.ndarray:
+    if values.size == len(values):
+        return values.reshape(-1)
+    raise DataError(
+        f"The samples of {column!r} are tensors; comparing them needs a function.",
+        found=f"shape {values.shape[1:]}",
+        hint="Give a callable that takes the array (n, ...) and returns a mask (n,).",
+    )
+
+
+def _equal(values: np.ndarray, wanted: Any, column: str) -> np.ndarray:
+    if values.dtype != object and isinstance(wanted, str):
+        raise _incomparable(values, wanted, column)
+    result = np.asarray(values == wanted)
+    if result.shape != values.shape or result.dtype != bool:
+        raise _incomparable(values, wanted, column)
+    return result
+
+
+def _is_one_of(values: np.ndarray, wanted: list[Any], column: str) -> np.ndarray:
+    mask = np.zeros(len(values), dtype=bool)
+    if values.dtype != object and any(isinstance(one, str) for one in wanted):
+        raise _incomparable(values, wanted, column)
+    if values.dtype == object:
+        allowed = set(wanted)
+        return np.fromiter((value in allowed for value in values.tolist()), dtype=bool, count=len(values))
+    return np.isin(values, wanted) if wanted else mask
+
+
+def _incomparable(values: np.ndarray, wanted: Any, column: str) -> DataError:
+    return DataError(
+        f"{column!r} cannot be compared with {wanted!r}.", expected=f"a value like {values.dtype}"
+    )
+
+
+def _called(values: np.ndarray, condition: Callable[[Any], Any], column: str) -> np.ndarray:
+    whole: Any = None
+    failure: Exception | None = None
+    try:
+        whole = np.asarray(condition(values))
+    except Exception as error:  # noqa: BLE001 - a function of one value may fail on an array in any way
+        failure = error
+    if whole is not None and whole.shape == (len(values),) and whole.dtype == bool:
+        return whole
+    try:
+        answers = [condition(value) for value in values]
+    except Exception as cause:
+        raise DataError(f"The condition on {column!r} failed: {cause}", found=repr(failure)) from cause
+    if not all(isinstance(answer, (bool, np.bool_)) for answer in answers):
+        raise DataError(
+            f"The condition on {column!r} gives no truth values.",
+            expected="True or False per value, or a boolean mask for the array",
+            found=repr(answers[0])[:80],
+        )
+    return np.array(answers, dtype=bool)
+
+
+def _expression(window: Window, expression: pc.Expression) -> np.ndarray:
+    text = str(expression)
+    columns: dict[str, pa.Array] = {}
+    forms = _unambiguous(window)
+    for form, name in forms.items():
+        if form in text:
+            values = window.source.take(name, window.rows)
+            array = to_arrow(values)
+            columns[form] = array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+    if not columns:
+        raise ColumnError(f"The expression names no column: {text}", hint=did_you_mean(text, forms))
+    n_rows = count(window.rows)
+    columns[_POSITION] = pa.array(np.arange(n_rows, dtype=np.int64))
+    try:
+        kept = pa.table(columns).filter(expression).column(_POSITION)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as cause:
+        raise ColumnError(
+            f"The expression cannot be evaluated: {text}",
+            found=str(cause).splitlines()[0],
+            hint=did_you_mean(text, forms),
+        ) from cause
+    mask = np.zeros(n_rows, dtype=bool)
+    mask[kept.to_numpy()] = True
+    return mask
+
+
+def _unambiguous(window: Window) -> dict[str, str]:
+    """Return every form that names one scalar column; raw where it does not name a representation."""
+    forms: dict[str, str] = {}
+    ambiguous: set[str] = set()
+    for spec in window.schema:
+        if spec.shape:
+            continue
+        name = spec.name
+        own = [str(name), f"{name.key}.{name.representation}"]
+        if name.representation == RAW:
+            own += [name.key, f"{name.domain}.{name.key}"]
+        for form in own:
+            if form in forms:
+                ambiguous.add(form)
+            forms[form] = str(name)
+    return {form: name for form, name in forms.items() if form not in ambiguous}

@@ -1,0 +1,513 @@
+"""`FeatureSet`: samples with named splits and fitted transforms, under a label in a context.
+
+Everything that changes is one immutable `_Contents`, swapped in a single assignment: an operation that fails
+leaves the FeatureSet as it was, and a snapshot that a phase took stays as it is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+
+from mml.context import ExperimentNode
+from mml.data.access import ColumnAccess, Window
+from mml.data.collection import SampleCollection
+from mml.data.conditions import Conditions
+from mml.data.constructors import columns_of_arrays, columns_of_mapping, columns_of_table
+from mml.data.protocols import SplitterLike
+from mml.data.records import ScalerRecord, SplitterRecord
+from mml.data.reference import FeatureSetReference
+from mml.data.rows import Rows, as_array
+from mml.data.schema import DOMAINS, FEATURES, RAW, TAGS, TARGETS, TRANSFORMED, ColumnName, Selection
+from mml.data.source import ColumnSource
+from mml.data.splitting import make_splits, resolve_splitter, with_splits
+from mml.data.summary import summarize
+from mml.data.transforms import fit_record, invert, warn_of_leakage, without_transforms
+from mml.data.view import FeatureSetView
+from mml.errors import ColumnError, MMLError, ScalerError, SplitError, did_you_mean
+from mml.protocols import Config, State
+
+
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    source: ColumnSource
+    splits: Mapping[str, Rows]
+    splitter_records: tuple[SplitterRecord, ...] = ()
+
+
+class FeatureSet(ExperimentNode, ColumnAccess):
+    """Samples in features, targets and tags; see the ``from_*`` class methods for how one is made.
+
+    Parameters
+    ----------
+    label : str
+        Unique in its context.
+    collection : SampleCollection
+        The raw columns.
+    uuid : str, optional
+        Its identity, given when it is rebuilt from a file.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mml.context import ExperimentContext
+    >>> with ExperimentContext().activate():
+    ...     cells = FeatureSet.from_dict(
+    ...         "cells", {"x": np.ones((10, 3), "float32"), "y": np.arange(10)}, feature_keys="x", target_keys="y"
+    ...     )
+    >>> parts = cells.split_random(ratios={"train": 0.8, "test": 0.2}, seed=0)
+    >>> len(cells["train"]), cells["test"].get_features().shape
+    (8, (2, 3))
+    """
+
+    def __init__(self, label: str, collection: SampleCollection, *, uuid: str | None = None) -> None:
+        super().__init__(label, uuid=uuid)
+        self._contents = _Contents(ColumnSource(collection), MappingProxyType({}))
+        self._register()
+
+    # How one is made
+
+    @classmethod
+    def from_dict(
+        cls,
+        label: str,
+        data: Mapping[str, Any],
+        *,
+        feature_keys: str | Iterable[str],
+        target_keys: str | Iterable[str] = (),
+        tag_keys: str | Iterable[str] = (),
+    ) -> Self:
+        """Ingest a mapping of arrays.
+
+        Parameters
+        ----------
+        label : str
+            Label of the FeatureSet.
+        data : mapping of str to array-like
+            Key → one entry per sample: NumPy ``(n, *shape)`` (copied once), Arrow (aliased), or a list.
+            Keys that no domain names are left out.
+        feature_keys, target_keys, tag_keys : str or iterable of str
+            Which keys go into which domain.
+
+        Raises
+        ------
+        ColumnError
+            If a key is not in the data; near misses are listed.
+        DataError
+            For ragged samples, nulls in features or targets, different lengths, unsupported types and
+            repeated keys; with the key, the first bad row and what was expected.
+        """
+        keys = {FEATURES: feature_keys, TARGETS: target_keys, TAGS: tag_keys}
+        return cls._ingest(label, lambda: columns_of_mapping(data, keys))
+
+    @classmethod
+    def from_numpy(
+        cls,
+        label: str,
+        features: np.ndarray | Mapping[str, np.ndarray],
+        *,
+        targets: np.ndarray | Mapping[str, np.ndarray] | None = None,
+        tags: np.ndarray | Mapping[str, np.ndarray] | None = None,
+    ) -> Self:
+        """Ingest arrays ``(n, *shape)``, each copied once; a bare array gets the key ``x``, ``y`` or ``tag``."""
+        return cls._ingest(label, lambda: columns_of_arrays(features, targets, tags))
+
+    @classmethod
+    def from_arrow(
+        cls,
+        label: str,
+        data: Any,
+        *,
+        feature_keys: str | Iterable[str],
+        target_keys: str | Iterable[str] = (),
+        tag_keys: str | Iterable[str] = (),
+    ) -> Self:
+        """Ingest anything with the Arrow C stream interface (pyarrow, pandas, polars, DuckDB) without a copy.
+
+        Parameters are as in :meth:`from_dict`, the keys being column names of ``data``.
+        """
+        keys = {FEATURES: feature_keys, TARGETS: target_keys, TAGS: tag_keys}
+        return cls._ingest(label, lambda: columns_of_table(data, keys))
+
+    @classmethod
+    def from_pyarrow_table(cls, label: str, table: pa.Table) -> Self:
+        """Ingest a table whose columns are named ``<domain>.<key>.<representation>``, without a copy."""
+        if not isinstance(table, pa.Table):
+            raise ColumnError("from_pyarrow_table takes a pyarrow.Table.", found=type(table).__name__)
+        try:
+            return cls(label, SampleCollection.from_table(table))
+        except MMLError as error:
+            raise error.located({"FeatureSet": label}) from error
+
+    @classmethod
+    def _ingest(cls, label: str, columns: Any) -> Self:
+        try:
+            return cls(label, SampleCollection.from_columns(columns()))
+        except MMLError as error:
+            raise error.located({"FeatureSet": label}) from error
+
+    # Reading
+
+    @property
+    def fingerprint(self) -> str:
+        """A stable hash of the raw columns' schema and values; computed when first asked for."""
+        return self.snapshot().collection.fingerprint
+
+    @property
+    def splits(self) -> Mapping[str, FeatureSetView]:
+        """The named splits, in the order in which they were made."""
+        splits = self._contents.splits
+        return MappingProxyType({name: FeatureSetView(self, rows, split=name) for name, rows in splits.items()})
+
+    @property
+    def splitter_records(self) -> tuple[SplitterRecord, ...]:
+        """How the splits were made."""
+        return self._contents.splitter_records
+
+    @property
+    def scaler_records(self) -> tuple[ScalerRecord, ...]:
+        """The fitted transforms, in the order in which they were applied."""
+        return self.snapshot().transforms
+
+    def __getitem__(self, split: str) -> FeatureSetView:
+        splits = self._contents.splits
+        if split not in splits:
+            raise SplitError(
+                f"{self.label!r} has no split {split!r}.",
+                hint=did_you_mean(str(split), splits) if splits else "Split it first, e.g. with split_random.",
+            )
+        return FeatureSetView(self, splits[split], split=split)
+
+    def __contains__(self, split: object) -> bool:
+        return split in self._contents.splits
+
+    def snapshot(self) -> ColumnSource:
+        """Return the columns as they are now; later splits and transforms do not change it."""
+        return self._contents.source
+
+    def view(self) -> FeatureSetView:
+        """Return a view of all samples."""
+        return FeatureSetView(self, slice(0, self.snapshot().n_rows))
+
+    def filter(self, conditions: Conditions) -> FeatureSetView:
+        """Return the samples that fulfil all conditions; see `FeatureSetView.filter`."""
+        return self.view().filter(conditions)
+
+    def take(self, positions: Any) -> FeatureSetView:
+        """Return the samples at these positions; see `FeatureSetView.take`."""
+        return self.view().take(positions)
+
+    def take_sample_uuids(self, uuids: Any) -> FeatureSetView:
+        """Return the samples of these UUIDs; see `FeatureSetView.take_sample_uuids`."""
+        return self.view().take_sample_uuids(uuids)
+
+    def select(self, columns: Selection) -> FeatureSetView:
+        """Return all samples with these columns only; see `FeatureSetView.select`."""
+        return self.view().select(columns)
+
+    def summary(self) -> str:
+        """Return columns, non-finite values, splits and transforms as a text table."""
+        return summarize(self)
+
+    def reference(
+        self,
+        *,
+        features: Selection = "*",
+        targets: Selection = "*",
+        tags: Selection = (),
+        rep: str | None = None,
+        combine: str | None = None,
+    ) -> FeatureSetReference:
+        """Return a symbolic pointer to columns of this FeatureSet.
+
+        Parameters
+        ----------
+        features, targets, tags : str or iterable of str
+            Names or patterns; they are checked now, and resolved when a run needs them.
+        rep : str, optional
+            The representation; None means transformed where it exists then, else raw.
+        combine : {None, "concat", "dict"}
+            How columns of different shapes become one input of a node.
+        """
+        reference = FeatureSetReference(
+            self.label, self.uuid, features=features, targets=targets, tags=tags, rep=rep, combine=combine
+        )
+        for domain in (FEATURES, TARGETS, TAGS):
+            self._check_names(getattr(reference, domain), domain)
+        return reference
+
+    def _check_names(self, names: Iterable[str], domain: str) -> None:
+        # A representation may come later (a scaler that is not fitted yet), so only the keys are checked.
+        keys = [_without_representation(name) for name in names]
+        try:
+            self.schema.select(keys, domain=domain)
+        except ColumnError as error:
+            raise error.located({"FeatureSet": self.label}) from error
+
+    # Splits
+
+    def split(
+        self, splitter: SplitterLike | str, *, overwrite: bool = False, **settings: Any
+    ) -> dict[str, FeatureSetView]:
+        """Divide the samples into named splits.
+
+        Parameters
+        ----------
+        splitter : splitter or str
+            A splitter, or the name of one with its ``settings``.
+        overwrite : bool
+            Whether names that exist may be used again. The other splits of the same earlier splitter, and
+            splits of those splits, are then dropped: they belong to a division that no longer exists.
+
+        Raises
+        ------
+        SplitError
+            If a name exists, a part is empty, or the splitter cannot do what it was asked for.
+        """
+        return self._split(self.view(), splitter, overwrite=overwrite, settings=settings)
+
+    def split_random(
+        self,
+        *,
+        ratios: Mapping[str, float],
+        seed: int,
+        group_by: str | Iterable[str] | None = None,
+        stratify_by: str | Iterable[str] | None = None,
+        overwrite: bool = False,
+    ) -> dict[str, FeatureSetView]:
+        """Divide the samples at random.
+
+        Parameters
+        ----------
+        ratios : mapping of str to float
+            Split → share; they sum to 1. Sizes are exact by largest remainder.
+        seed : int
+            Equal seeds give equal splits.
+        group_by : str or iterable of str, optional
+            Columns whose equal values stay together; sizes are then as near as whole groups allow.
+        stratify_by : str or iterable of str, optional
+            Columns whose values keep their shares in every split.
+        overwrite : bool
+            See :meth:`split`.
+        """
+        return self.view().split_random(
+            ratios=ratios, seed=seed, group_by=group_by, stratify_by=stratify_by, overwrite=overwrite
+        )
+
+    def split_by_condition(
+        self, conditions: Mapping[str, Conditions], *, rest: str | None = None, overwrite: bool = False
+    ) -> dict[str, FeatureSetView]:
+        """Divide the samples by conditions.
+
+        Parameters
+        ----------
+        conditions : mapping of str to conditions
+            Split → what its samples fulfil, as in :meth:`filter`; no sample may fulfil two.
+        rest : str, optional
+            The split for samples that fulfil none; without it, such samples are an error.
+        overwrite : bool
+            See :meth:`split`.
+        """
+        return self.view().split_by_condition(conditions, rest=rest, overwrite=overwrite)
+
+    def _split(
+        self,
+        view: FeatureSetView,
+        splitter: SplitterLike | str,
+        *,
+        overwrite: bool,
+        settings: Mapping[str, Any],
+    ) -> dict[str, FeatureSetView]:
+        before = self._contents
+        try:
+            chosen = resolve_splitter(splitter, settings)
+            parts = make_splits(chosen, view)
+            whole = view.n_samples == len(self)
+            source = view.split_name if view.split_name is not None or whole else ""
+            record = SplitterRecord.of(chosen, source=source, names=tuple(parts))
+            splits, records = with_splits(
+                before.splits, before.splitter_records, parts, record=record, overwrite=overwrite
+            )
+        except MMLError as error:
+            raise error.located({"FeatureSet": self.label}) from error
+        self._contents = replace(before, splits=MappingProxyType(splits), splitter_records=records)
+        return {name: self[name] for name in parts}
+
+    # Transforms
+
+    def fit_transform(
+        self, scaler: Any, *, domain: str, keys: Selection = "*", fit_to_split: str | None = None
+    ) -> Self:
+        """Fit a scaler and add the ``transformed`` representation beside ``raw``; calls chain.
+
+        Parameters
+        ----------
+        scaler : str, class, instance or Scaler
+            What to fit, on each column by itself.
+        domain : str
+            ``features`` or ``targets``.
+        keys : str or iterable of str
+            Which columns.
+        fit_to_split : str, optional
+            The split to learn from; None for all samples, which leaks what a held-out split holds.
+
+        Warns
+        -----
+        LeakageWarning
+            If rows outside ``train`` are learnt from while splits exist.
+
+        Raises
+        ------
+        ScalerError, ColumnError, SplitError
+            The FeatureSet is then as it was.
+        """
+        before = self._contents
+        try:
+            view = self.view() if fit_to_split is None else self[fit_to_split]
+            record = fit_record(before.source, scaler, domain=domain, keys=keys, view=view)
+        except MMLError as error:
+            raise error.located({"FeatureSet": self.label}) from error
+        warn_of_leakage(before.splits, view=view, what=f"The scaler of {', '.join(record.keys)}")
+        self._swap_transforms((*before.source.transforms, record))
+        return self
+
+    def undo_last_transform(self, domain: str | None = None, keys: Selection = "*") -> Self:
+        """Take back the last transform of each column, or the last one of all where no domain is given.
+
+        What remains is evaluated from the raw column again, so that the bits of before come back.
+        """
+        wanted: set[str] | None = None
+        if domain is not None and keys != "*":
+            names = self.schema.select(keys, domain=domain)
+            wanted = {ColumnName.parse(name).key for name in names}
+        if domain is not None and domain not in DOMAINS:
+            raise ScalerError(f"{domain!r} is no domain.", hint=did_you_mean(str(domain), DOMAINS))
+        self._swap_transforms(without_transforms(self.scaler_records, domain=domain, keys=wanted))
+        return self
+
+    def undo_all_transforms(self) -> Self:
+        """Take back all transforms; only raw columns remain."""
+        self._swap_transforms(())
+        return self
+
+    def inverse_transform(self, data: Any, column: str) -> np.ndarray:
+        """Return transformed values of a column, such as predictions, in raw units.
+
+        Parameters
+        ----------
+        data : array-like
+            ``(n, *shape)`` of the column; for scalars also ``(n, 1)``.
+        column : str
+            A name or short form of the column.
+        """
+        name = self.schema.select(column)
+        if len(name) != 1:
+            raise ColumnError(f"One column is inverted at a time; {column!r} fits {len(name)}.")
+        return invert(self.snapshot(), data, column=name[0])
+
+    def _swap_transforms(self, transforms: tuple[ScalerRecord, ...]) -> None:
+        before = self._contents
+        source = ColumnSource(before.source.collection, transforms)
+        self._contents = replace(before, source=source)
+
+    # Copies and files
+
+    def copy(self, label: str) -> FeatureSet:
+        """Return a FeatureSet of another label with the same data, splits and transforms; no data is copied."""
+        twin = FeatureSet(label, self.snapshot().collection)
+        twin._contents = self._contents
+        return twin
+
+    def _extract(self, view: FeatureSetView, label: str) -> FeatureSet:
+        source = self.snapshot()
+        visible = {(spec.name.domain, spec.name.key) for spec in view.schema}
+        raw = [
+            str(spec.name)
+            for spec in source.collection.schema
+            if (spec.name.domain, spec.name.key) in visible
+        ]
+        kept = []
+        for record in source.transforms:
+            hidden = {key for key in record.keys if (record.domain, key) not in visible}
+            shorter = record.without(hidden) if hidden else record
+            kept += [] if shorter is None else [shorter]
+        made = FeatureSet(label, source.collection.take(view.row_index, raw))
+        made._swap_transforms(tuple(kept))
+        return made
+
+    def get_config(self) -> Config:
+        """Return the structure: columns, splits and transforms, without values."""
+        from mml.data.structure import config_of
+
+        return config_of(self)
+
+    @classmethod
+    def from_config(cls, config: Config) -> FeatureSet:
+        """Build a FeatureSet of this structure without samples; :meth:`load` brings values too."""
+        from mml.data.structure import from_config
+
+        return from_config(config)
+
+    def get_state(self) -> State:
+        """Return the values beside the table: rows of the splits and what the scalers learnt."""
+        splits = {name: as_array(rows).copy() for name, rows in self._contents.splits.items()}
+        return {"splits": splits, "transforms": [record.get_state() for record in self.scaler_records]}
+
+    def set_state(self, state: State) -> None:
+        """Put back what :meth:`get_state` returned; nothing is fitted again."""
+        from mml.data.structure import contents_from_state
+
+        splits, transforms = contents_from_state(self, state)
+        before = self._contents
+        source = ColumnSource(before.source.collection, transforms)
+        self._contents = replace(before, source=source, splits=MappingProxyType(splits))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write data, splits and fitted transforms to a ``.mml`` file."""
+        from mml.data.structure import save
+
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> FeatureSet:
+        """Read a file that :meth:`save` wrote; the table stays mapped, and nothing is fitted again."""
+        from mml.data.structure import load
+
+        return load(path)
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, FeatureSet) or self.label != other.label:
+            return False
+        mine, theirs = self._contents, other._contents
+        if list(mine.splits) != list(theirs.splits) or mine.splitter_records != theirs.splitter_records:
+            return False
+        if any(not np.array_equal(as_array(rows), as_array(theirs.splits[name])) for name, rows in mine.splits.items()):
+            return False
+        return (
+            mine.source.transforms == theirs.source.transforms
+            and mine.source.collection == theirs.source.collection
+        )
+
+    def __hash__(self) -> int:
+        return hash((FeatureSet, self.label))
+
+    def __repr__(self) -> str:
+        return f"FeatureSet({self.label!r}, {len(self)} samples, splits {list(self._contents.splits)})"
+
+    def _window(self) -> Window:
+        source = self.snapshot()
+        return Window(source, slice(0, source.n_rows), source.schema)
+
+
+def _without_representation(name: str) -> str:
+    for representation in (RAW, TRANSFORMED):
+        name = name.removesuffix(f".{representation}")
+    return name

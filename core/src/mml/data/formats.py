@@ -1,0 +1,121 @@
+"""The formats in which columns are handed out.
+
+``numpy``, ``dict_numpy``, ``arrow``, ``pandas``, ``polars``, ``list``, and the name of every installed backend.
+A copy is made where the rows are not contiguous, where a column is transformed, and where the partner needs
+one: ``list`` always; pandas and polars for tensors and strings; backends as their ``to_array`` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from mml.backends import Backend, get_backend
+from mml.data.arrow_columns import to_arrow
+from mml.data.stacking import assemble
+from mml.errors import DataError, did_you_mean
+
+
+def deliver(columns: Mapping[str, np.ndarray], fmt: str) -> Any:
+    """Return columns in a format.
+
+    Parameters
+    ----------
+    columns : mapping of str to numpy.ndarray
+        What each is called in the result → ``(n, *shape)``; at least one for ``numpy`` and backends.
+    fmt : str
+        One of the formats above.
+
+    Raises
+    ------
+    DataError
+        For an unknown format, and for columns that do not stack into one array where one is asked for.
+    """
+    if not isinstance(fmt, str):
+        raise DataError("A format is asked for by name.", found=repr(fmt))
+    writer = _WRITERS.get(fmt)
+    if writer is not None:
+        return writer(columns)
+    if fmt in Backend:
+        return get_backend(fmt).to_array(_numeric(_one_array(columns), fmt))
+    raise DataError(
+        f"There is no format {fmt!r}.", hint=did_you_mean(fmt, [*_WRITERS, *(str(one) for one in Backend)])
+    )
+
+
+def _one_array(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    if not columns:
+        raise DataError("No column is selected.", hint="Name at least one, or ask for fmt='dict_numpy'.")
+    if len(columns) == 1:
+        return next(iter(columns.values()))
+    arrays = list(columns.values())
+    alike = len({array.shape[1:] for array in arrays}) == 1
+    text = {array.dtype == object for array in arrays}
+    if not alike or len(text) > 1:
+        raise DataError(
+            "These columns do not stack into one array.",
+            found=", ".join(f"{name} {array.dtype}{array.shape[1:]}" for name, array in columns.items()),
+            hint="Ask for one column, or for fmt='dict_numpy'.",
+        )
+    stacked = assemble(arrays)
+    if not isinstance(stacked, np.ndarray):
+        raise DataError("These columns do not stack into one array.")
+    return stacked
+
+
+def _numeric(array: np.ndarray, fmt: str) -> np.ndarray:
+    if array.dtype.kind not in "biuf":
+        raise DataError(
+            f"The format {fmt!r} holds numbers only.", found=str(array.dtype), hint="Ask for fmt='numpy'."
+        )
+    return array
+
+
+def _to_arrow(columns: Mapping[str, np.ndarray]) -> pa.Table:
+    return pa.table({name: to_arrow(array) for name, array in columns.items()})
+
+
+def _to_pandas(columns: Mapping[str, np.ndarray]) -> Any:
+    pandas = _partner("pandas")
+    return pandas.DataFrame(
+        {name: array if array.ndim == 1 else list(array) for name, array in columns.items()}
+    )
+
+
+def _to_polars(columns: Mapping[str, np.ndarray]) -> Any:
+    polars = _partner("polars")
+    series = [
+        polars.Series(name, array.tolist() if array.dtype == object else np.ascontiguousarray(array))
+        for name, array in columns.items()
+    ]
+    return polars.DataFrame(series)
+
+
+def _to_list(columns: Mapping[str, np.ndarray]) -> Any:
+    if len(columns) == 1:
+        return next(iter(columns.values())).tolist()
+    return {name: array.tolist() for name, array in columns.items()}
+
+
+def _partner(name: str) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ImportError as cause:
+        raise DataError(
+            f"The format {name!r} needs {name}, which is not installed.", hint=f"pip install {name}"
+        ) from cause
+
+
+_WRITERS: dict[str, Callable[[Mapping[str, np.ndarray]], Any]] = {
+    "numpy": _one_array,
+    "dict_numpy": dict,
+    "arrow": _to_arrow,
+    "pandas": _to_pandas,
+    "polars": _to_polars,
+    "list": _to_list,
+}

@@ -1,0 +1,294 @@
+"""Names and types of columns: ``<domain>.<key>.<representation>``, and how short forms find them.
+
+Nothing here reads a value. A :class:`Schema` is an ordered set of :class:`ColumnSpec`; every selection of
+columns in MML goes through :meth:`Schema.select`, so that short names, lists and wildcards mean the same
+everywhere and an unknown name always lists its near misses.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+from mml.errors import ColumnError, DataError, did_you_mean, listed
+
+Selection: TypeAlias = str | Iterable[str]
+
+FEATURES = "features"
+TARGETS = "targets"
+TAGS = "tags"
+SAMPLE_UUIDS = "sample_uuids"
+DOMAINS = (FEATURES, TARGETS, TAGS, SAMPLE_UUIDS)
+RAW = "raw"
+TRANSFORMED = "transformed"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ColumnName:
+    """The three parts of a column's name.
+
+    Examples
+    --------
+    >>> ColumnName.parse("features.voltage.raw")
+    ColumnName(domain='features', key='voltage', representation='raw')
+    >>> str(ColumnName("targets", "soh"))
+    'targets.soh.raw'
+    """
+
+    domain: str
+    key: str
+    representation: str = RAW
+
+    def __post_init__(self) -> None:
+        if self.domain not in DOMAINS:
+            raise ColumnError(
+                f"{self.domain!r} is no domain.", expected=f"one of {listed(DOMAINS)}", found=repr(self.domain)
+            )
+        for part, role in ((self.key, "key"), (self.representation, "representation")):
+            if not isinstance(part, str) or not part.strip() or "." in part or "*" in part:
+                raise ColumnError(
+                    f"{part!r} cannot be the {role} of a column.",
+                    expected="a non-empty string without '.' and '*', which separate and select columns",
+                    hint="Rename it before the data goes in.",
+                )
+
+    def __str__(self) -> str:
+        return f"{self.domain}.{self.key}.{self.representation}"
+
+    @classmethod
+    def parse(cls, name: str) -> ColumnName:
+        """Read a full name; a name without three parts is a `ColumnError`."""
+        parts = name.split(".")
+        if len(parts) != 3:
+            raise ColumnError(
+                f"{name!r} is not a full column name.", expected="<domain>.<key>.<representation>"
+            )
+        return cls(*parts)
+
+    def with_representation(self, representation: str) -> ColumnName:
+        """Return the same column in another representation."""
+        return ColumnName(self.domain, self.key, representation)
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSpec:
+    """What one column holds.
+
+    Parameters
+    ----------
+    name : ColumnName
+        Its full name.
+    dtype : numpy.dtype or None
+        The dtype in which NumPy sees its values; None for strings.
+    shape : tuple of int
+        The shape of one sample; ``()`` for scalars.
+    arrow_type : pyarrow.DataType
+        How it is stored.
+    """
+
+    name: ColumnName
+    dtype: np.dtype | None
+    shape: tuple[int, ...]
+    arrow_type: pa.DataType
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether a model can take it: booleans, integers and floats."""
+        return self.dtype is not None and self.dtype.kind in "biuf"
+
+    def describe(self) -> str:
+        """Return dtype and shape in a few characters, e.g. ``float32[30]``."""
+        dtype = "string" if self.dtype is None else str(self.dtype)
+        return dtype + (f"[{', '.join(map(str, self.shape))}]" if self.shape else "")
+
+
+class Schema:
+    """An ordered, immutable set of columns.
+
+    Parameters
+    ----------
+    specs : iterable of ColumnSpec
+        In storage order; two of one name are a `DataError`.
+    """
+
+    __slots__ = ("_specs",)
+
+    def __init__(self, specs: Iterable[ColumnSpec]) -> None:
+        self._specs: dict[str, ColumnSpec] = {}
+        for spec in specs:
+            if str(spec.name) in self._specs:
+                raise DataError(f"The column '{spec.name}' stands in the data twice.", hint="Rename one.")
+            self._specs[str(spec.name)] = spec
+
+    def __iter__(self) -> Iterator[ColumnSpec]:
+        return iter(self._specs.values())
+
+    def __len__(self) -> int:
+        return len(self._specs)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._specs
+
+    def __getitem__(self, name: str) -> ColumnSpec:
+        try:
+            return self._specs[name]
+        except KeyError as cause:
+            raise self._unknown(name, list(self._specs)) from cause
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Schema) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]  # equality is by content, and nothing needs it as a key
+
+    def __repr__(self) -> str:
+        return f"Schema({', '.join(f'{name}: {spec.describe()}' for name, spec in self._specs.items())})"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The full names, in storage order."""
+        return tuple(self._specs)
+
+    def keys(self, domain: str) -> tuple[str, ...]:
+        """Return the keys of one domain, in storage order."""
+        return tuple(dict.fromkeys(spec.name.key for spec in self if spec.name.domain == domain))
+
+    def with_columns(self, specs: Iterable[ColumnSpec]) -> Schema:
+        """Return a schema with these columns added behind, or replaced where their name is known."""
+        merged = {**self._specs, **{str(spec.name): spec for spec in specs}}
+        return Schema(merged.values())
+
+    def only(self, names: Iterable[str]) -> Schema:
+        """Return the schema of these full names, in the order given."""
+        return Schema(self[name] for name in names)
+
+    def select(
+        self, selection: Selection, *, domain: str | None = None, rep: str | None = None
+    ) -> tuple[str, ...]:
+        """Return the full names that a selection means.
+
+        Parameters
+        ----------
+        selection : str or iterable of str
+            Full names, short forms (``voltage``, ``features.voltage``, ``voltage.raw``) or patterns with
+            ``*``. An empty iterable selects nothing.
+        domain : str, optional
+            Look in this domain only.
+        rep : str, optional
+            The representation where the selection does not name one. None means ``transformed`` where it
+            exists, else ``raw``.
+
+        Returns
+        -------
+        tuple of str
+            In the order asked for (storage order within a pattern), each once.
+
+        Raises
+        ------
+        ColumnError
+            If a name is unknown or fits several columns.
+        """
+        chosen: dict[str, None] = {}
+        for pattern in _patterns(selection):
+            for name in self._match(pattern, domain, rep):
+                chosen[name] = None
+        return tuple(chosen)
+
+    def _match(self, pattern: str, domain: str | None, rep: str | None) -> list[str]:
+        candidates = [spec.name for spec in self if domain in (None, spec.name.domain)]
+        candidates = [name for name in candidates if name.domain != SAMPLE_UUIDS or domain == SAMPLE_UUIDS]
+        matches = _matcher(pattern)
+        explicit = [
+            name for name in candidates if matches(str(name)) or matches(f"{name.key}.{name.representation}")
+        ]
+        implicit = [name for name in candidates if matches(name.key) or matches(f"{name.domain}.{name.key}")]
+        found = list(dict.fromkeys(explicit + self._preferred(implicit, rep)))
+        if "*" in pattern:
+            # A pattern that fits names without their representation leaves the representation to `rep`.
+            found = self._preferred(implicit, rep) if implicit else explicit
+            nothing_asked = not pattern.strip("*.") or pattern in {f"{one}.*" for one in DOMAINS}
+            if not found and (implicit or not nothing_asked):
+                raise self._missing(pattern, domain, rep, implicit, candidates)
+            order = {name: position for position, name in enumerate(candidates)}
+            return [str(name) for name in sorted(found, key=order.__getitem__)]
+        if not found:
+            raise self._missing(pattern, domain, rep, implicit, candidates)
+        if len(found) > 1:
+            raise ColumnError(
+                f"{pattern!r} fits several columns.",
+                found=listed(str(name) for name in found),
+                hint="Name the domain, or the whole column.",
+            )
+        return [str(found[0])]
+
+    def _preferred(self, names: list[ColumnName], rep: str | None) -> list[ColumnName]:
+        by_key: dict[tuple[str, str], dict[str, ColumnName]] = {}
+        for name in names:
+            by_key.setdefault((name.domain, name.key), {})[name.representation] = name
+        chosen = []
+        for representations in by_key.values():
+            if rep is not None:
+                best = representations.get(rep)
+            else:
+                best = representations.get(TRANSFORMED) or representations.get(RAW)
+                # A column with neither is meant by its key only where it has a single representation.
+                if best is None and len(representations) == 1:
+                    best = next(iter(representations.values()))
+            if best is not None:
+                chosen.append(best)
+        return chosen
+
+    def _missing(
+        self,
+        pattern: str,
+        domain: str | None,
+        rep: str | None,
+        implicit: list[ColumnName],
+        candidates: list[ColumnName],
+    ) -> ColumnError:
+        if implicit:
+            return ColumnError(
+                f"The column {pattern!r} has no representation {rep or RAW!r}.",
+                found=listed(name.representation for name in implicit),
+            )
+        if domain is not None:
+            elsewhere = [name for name in self.names if pattern in _forms(ColumnName.parse(name))]
+            if elsewhere:
+                return ColumnError(
+                    f"There is no column {pattern!r} among the {domain}.", found=listed(elsewhere)
+                )
+        return self._unknown(pattern, candidates)
+
+    def _unknown(self, pattern: str, candidates: Iterable[ColumnName | str]) -> ColumnError:
+        names = [ColumnName.parse(name) if isinstance(name, str) else name for name in candidates]
+        shortest = min(pattern.count("."), 2)
+        known = {form for name in names for form in _forms(name) if form.count(".") == shortest}
+        return ColumnError(f"There is no column {pattern!r}.", hint=did_you_mean(pattern, known))
+
+
+def _forms(name: ColumnName) -> tuple[str, ...]:
+    key, domain, rep = name.key, name.domain, name.representation
+    return key, f"{domain}.{key}", f"{key}.{rep}", str(name)
+
+
+def _patterns(selection: Selection) -> list[str]:
+    patterns = [selection] if isinstance(selection, str) else selection
+    if not isinstance(patterns, Iterable):
+        raise ColumnError(
+            "Columns are selected by name.", expected="a string or a list of strings", found=repr(selection)
+        )
+    patterns = list(patterns)
+    for one in patterns:
+        if not isinstance(one, str):
+            raise ColumnError("Columns are selected by name.", expected="strings", found=repr(one))
+    return patterns
+
+
+def _matcher(pattern: str) -> Callable[[str], object]:
+    if "*" not in pattern:
+        return pattern.__eq__
+    return re.compile(".*".join(re.escape(part) for part in pattern.split("*"))).fullmatch

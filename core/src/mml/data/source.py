@@ -1,0 +1,147 @@
+"""`ColumnSource`: what a phase reads from, an immutable snapshot of a FeatureSet's columns.
+
+Raw columns are views of Arrow's memory. A transformed column is its fitted scalers and the raw column,
+evaluated for the rows that are taken; because scalers work row by row, the bits do not depend on which rows
+are taken together, nor on whether a small column was evaluated once and kept.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from mml.data.collection import SampleCollection
+from mml.data.records import ScalerRecord
+from mml.data.rows import Rows, as_array, compact, count
+from mml.data.schema import TRANSFORMED, ColumnName, ColumnSpec, Schema
+
+# Above this, a transformed column is evaluated per block: a mapped file must not end up in memory.
+_KEPT_BYTES = 64 << 20
+_BLOCK_BYTES = 1 << 20
+
+
+class ColumnSource:
+    """Columns of a FeatureSet, frozen at one moment.
+
+    Parameters
+    ----------
+    collection : SampleCollection
+        The raw columns.
+    transforms : tuple of ScalerRecord
+        What was fitted, in order.
+    """
+
+    __slots__ = ("_chains", "_kept", "_schema", "collection", "transforms")
+
+    def __init__(self, collection: SampleCollection, transforms: tuple[ScalerRecord, ...] = ()) -> None:
+        self.collection = collection
+        self.transforms = transforms
+        self._chains = _chains(transforms)
+        self._schema = collection.schema.with_columns(self._transformed_specs())
+        self._kept: dict[str, np.ndarray] = {}
+
+    @property
+    def schema(self) -> Schema:
+        """All columns, transformed ones included."""
+        return self._schema
+
+    @property
+    def n_rows(self) -> int:
+        """The number of samples."""
+        return self.collection.n_rows
+
+    def spec(self, column: str) -> ColumnSpec:
+        """Return dtype and sample shape of a column, by its full name."""
+        return self._schema[column]
+
+    def chain(self, column: str) -> tuple[ScalerRecord, ...]:
+        """Return the scalers that lead to a column, first applied first; empty for a raw one."""
+        self._schema[column]
+        return self._chains.get(column, ())
+
+    def take(self, column: str, rows: Rows, out: np.ndarray | None = None) -> np.ndarray:
+        """Return the values of absolute rows.
+
+        Parameters
+        ----------
+        column : str
+            Full name.
+        rows : slice or numpy.ndarray
+            Row numbers within ``0 .. n_rows - 1``, int64 ``(k,)``; they are not checked again.
+        out : numpy.ndarray, optional
+            Where to write, ``(k, *shape)`` of the column's dtype.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(k, *shape)``. Contiguous rows of a raw column come as a read-only view without a copy.
+        """
+        rows = compact(rows)
+        chain = self._chains.get(column)
+        if chain is None:
+            return self.collection.column(column).take(rows, out)
+        kept = self._kept.get(column)
+        if kept is None and self._is_small(column):
+            # Two threads may both evaluate; they get equal bits and one of the arrays stays.
+            kept = self._evaluate(column, slice(0, self.n_rows), None)
+            kept.flags.writeable = False
+            self._kept[column] = kept
+        if kept is None:
+            return self._evaluate(column, rows, out)
+        if isinstance(rows, np.ndarray):
+            return kept.take(rows, axis=0, out=out, mode="clip")
+        if out is not None:
+            np.copyto(out, kept[rows])
+        return kept[rows] if out is None else out
+
+    def uuids(self, rows: Rows) -> np.ndarray:
+        """Return the identities of absolute rows, uint8 ``(k, 16)``."""
+        return self.collection.uuids(compact(rows))
+
+    def _transformed_specs(self) -> list[ColumnSpec]:
+        specs = []
+        for column, chain in self._chains.items():
+            name = ColumnName.parse(column)
+            raw = self.collection.schema[str(name.with_representation("raw"))]
+            dtype, shape = chain[-1].output_of(name.key) or (raw.dtype, raw.shape)
+            specs.append(ColumnSpec(name, dtype, shape, raw.arrow_type))
+        return specs
+
+    def _is_small(self, column: str) -> bool:
+        return self.n_rows * _row_bytes(self._schema[column]) <= _KEPT_BYTES
+
+    def _evaluate(self, column: str, rows: Rows, out: np.ndarray | None) -> np.ndarray:
+        spec = self._schema[column]
+        raw_name = str(spec.name.with_representation("raw"))
+        raw = self.collection.column(raw_name)
+        n_rows = count(rows)
+        result = np.empty((n_rows, *spec.shape), dtype=spec.dtype) if out is None else out
+        step = max(1, _BLOCK_BYTES // max(_row_bytes(spec), 1))
+        indices = rows if isinstance(rows, slice) else as_array(rows)
+        for start in range(0, n_rows, step):
+            stop = min(start + step, n_rows)
+            block = (
+                slice(indices.start + start, indices.start + stop)
+                if isinstance(indices, slice)
+                else indices[start:stop]
+            )
+            values = raw.take(block)
+            for record in self._chains[column]:
+                values = record.scaler(spec.name.key).transform(values)
+            result[start:stop] = values
+        return result
+
+
+def _chains(transforms: tuple[ScalerRecord, ...]) -> dict[str, tuple[ScalerRecord, ...]]:
+    chains: dict[str, tuple[ScalerRecord, ...]] = {}
+    for record in transforms:
+        for key in record.keys:
+            column = str(ColumnName(record.domain, key, TRANSFORMED))
+            chains[column] = (*chains.get(column, ()), record)
+    return chains
+
+
+def _row_bytes(spec: ColumnSpec) -> int:
+    itemsize = 8 if spec.dtype is None else spec.dtype.itemsize
+    return itemsize * math.prod(spec.shape)

@@ -1,0 +1,262 @@
+"""`FeatureSetView`: rows and columns of a FeatureSet, by number and by name, without a copy.
+
+A view holds a slice or eight bytes a row. A view of a view is one index again; a view sees the parent's latest
+columns, so that a scaler fitted later shows in the splits made before.
+"""
+
+from __future__ import annotations
+
+import uuid as uuid_module
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mml.data.access import ColumnAccess, Window
+from mml.data.conditions import Conditions, matching
+from mml.data.lineage import FitLineage, uuid_words
+from mml.data.rows import Rows, as_array, checked_positions, count, pick
+from mml.data.schema import ColumnName, Selection
+from mml.errors import DataError
+
+if TYPE_CHECKING:
+    from mml.data.featureset import FeatureSet
+    from mml.data.protocols import SplitterLike
+
+
+class FeatureSetView(ColumnAccess):
+    """Some rows and columns of a FeatureSet; made by splits, selections and filters.
+
+    Parameters
+    ----------
+    featureset : FeatureSet
+        The parent.
+    rows : slice or numpy.ndarray
+        Absolute row numbers, int64.
+    columns : tuple of str, optional
+        Full names of raw columns that stay visible; None for all.
+    split : str, optional
+        The name under which the FeatureSet keeps these rows.
+    """
+
+    __slots__ = ("_columns", "_featureset", "_rows", "_split")
+
+    def __init__(
+        self,
+        featureset: FeatureSet,
+        rows: Rows,
+        *,
+        columns: tuple[str, ...] | None = None,
+        split: str | None = None,
+    ) -> None:
+        self._featureset = featureset
+        self._rows = rows
+        self._columns = columns
+        self._split = split
+
+    @property
+    def featureset(self) -> FeatureSet:
+        """The parent."""
+        return self._featureset
+
+    @property
+    def split_name(self) -> str | None:
+        """The name under which the FeatureSet keeps these rows; None where it does not."""
+        return self._split
+
+    @property
+    def label(self) -> str:
+        """The parent's label and the split, e.g. ``"cells[train]"``."""
+        if self._split is not None:
+            return f"{self._featureset.label}[{self._split}]"
+        if count(self._rows) == len(self._featureset):
+            return self._featureset.label
+        return f"{self._featureset.label}[{count(self._rows)} rows]"
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Absolute row numbers in the parent, int64 of shape ``(n,)``."""
+        return as_array(self._rows)
+
+    @property
+    def row_index(self) -> Rows:
+        """The row numbers as they are kept: a slice where contiguous, else int64 ``(n,)``."""
+        return self._rows
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Full names of the visible columns, transformed ones included."""
+        return self.schema.names
+
+    def filter(self, conditions: Conditions) -> FeatureSetView:
+        """Return the rows that fulfil all conditions.
+
+        Parameters
+        ----------
+        conditions : mapping of str to condition, or pyarrow.compute.Expression
+            Column → a scalar, a set or list of allowed values, a callable on the column's array (or on one
+            value), or an expression. Raw values are compared unless the name says ``.transformed``.
+        """
+        return self._at(np.flatnonzero(matching(self._window(), conditions)))
+
+    def take(self, positions: Any) -> FeatureSetView:
+        """Return the rows at these positions of the view: integers, a slice, or a boolean mask ``(n,)``."""
+        return self._at(checked_positions(positions, self.n_samples))
+
+    def take_sample_uuids(self, uuids: Any) -> FeatureSetView:
+        """Return the rows of these samples, in the order asked for.
+
+        Parameters
+        ----------
+        uuids : numpy.ndarray or iterable
+            uint8 ``(k, 16)``, or `uuid.UUID`, hexadecimal strings or 16 bytes each.
+
+        Raises
+        ------
+        DataError
+            If one is not in the view.
+        """
+        wanted = uuid_words(_uuid_array(uuids))
+        own = uuid_words(self.sample_uuids)
+        order = np.argsort(own, kind="stable")
+        places = np.searchsorted(own[order], wanted)
+        places[places == len(own)] = 0
+        positions = order[places] if len(own) else np.zeros(len(wanted), dtype=np.int64)
+        found = own[positions] == wanted if len(own) else np.zeros(len(wanted), dtype=bool)
+        if not found.all():
+            absent = uuid_module.UUID(bytes=bytes(wanted[~found][0]))
+            raise DataError(
+                f"{int((~found).sum())} of {len(wanted)} samples are not in this view.",
+                where={"view": self.label},
+                found=f"no {absent}",
+            )
+        return self._at(positions)
+
+    def take_union(self, other: FeatureSetView) -> FeatureSetView:
+        """Return the rows of either view, this one's first, each once."""
+        return self._with_rows(np.concatenate([self.rows, self._rows_of(other)[~_in(other.rows, self.rows)]]))
+
+    def take_intersection(self, other: FeatureSetView) -> FeatureSetView:
+        """Return the rows that are in both views, in this one's order."""
+        return self._at(np.flatnonzero(_in(self.rows, self._rows_of(other))))
+
+    def take_difference(self, other: FeatureSetView) -> FeatureSetView:
+        """Return the rows that are not in the other view, in this one's order."""
+        return self._at(np.flatnonzero(~_in(self.rows, self._rows_of(other))))
+
+    def is_disjoint_with(self, other: FeatureSetView | FeatureSet) -> bool:
+        """Return whether no sample is in both; views of different FeatureSets are compared by UUID."""
+        if not isinstance(other, FeatureSetView):
+            other = other.view()
+        if other.featureset is self._featureset:
+            return not _in(self.rows, other.rows).any()
+        return not _in(uuid_words(self.sample_uuids), uuid_words(other.sample_uuids)).any()
+
+    def select(self, columns: Selection) -> FeatureSetView:
+        """Return the same rows with these columns only, in every representation."""
+        full = self._window().schema.select(columns)
+        raw = self._featureset.snapshot().collection.schema
+        parsed = [ColumnName.parse(name) for name in full]
+        keep = [
+            spec
+            for name in parsed
+            for spec in raw
+            if (spec.name.domain, spec.name.key) == (name.domain, name.key)
+        ]
+        names = tuple(dict.fromkeys(str(spec.name) for spec in keep))
+        return FeatureSetView(self._featureset, self._rows, columns=names, split=self._split)
+
+    def to_featureset(self, label: str) -> FeatureSet:
+        """Return a FeatureSet of these samples; identities and fitted transforms are kept."""
+        return self._featureset._extract(self, label)
+
+    def split(
+        self, splitter: SplitterLike | str, *, overwrite: bool = False, **settings: Any
+    ) -> dict[str, FeatureSetView]:
+        """Divide these rows into named splits of the FeatureSet; see `FeatureSet.split`."""
+        return self._featureset._split(self, splitter, overwrite=overwrite, settings=settings)
+
+    def split_random(
+        self,
+        *,
+        ratios: Mapping[str, float],
+        seed: int,
+        group_by: str | Iterable[str] | None = None,
+        stratify_by: str | Iterable[str] | None = None,
+        overwrite: bool = False,
+    ) -> dict[str, FeatureSetView]:
+        """Divide these rows at random into named splits of the FeatureSet; see `FeatureSet.split_random`."""
+        return self.split(
+            "mml/random",
+            overwrite=overwrite,
+            ratios=ratios,
+            seed=seed,
+            group_by=group_by,
+            stratify_by=stratify_by,
+        )
+
+    def split_by_condition(
+        self,
+        conditions: Mapping[str, Conditions],
+        *,
+        rest: str | None = None,
+        overwrite: bool = False,
+    ) -> dict[str, FeatureSetView]:
+        """Divide these rows by conditions; see `FeatureSet.split_by_condition`."""
+        return self.split("mml/condition", overwrite=overwrite, conditions=conditions, rest=rest)
+
+    def lineage(self) -> FitLineage:
+        """Return the record that something was fitted on these rows; their UUIDs are computed when asked."""
+        source, rows = self._featureset.snapshot(), self._rows
+        return FitLineage(
+            self.label, split=self._split, rows=self.rows, uuids=lambda: source.uuids(rows).copy()
+        )
+
+    def __repr__(self) -> str:
+        return f"FeatureSetView({self.label!r}, {self.n_samples} samples, {len(self.columns)} columns)"
+
+    def _window(self) -> Window:
+        source = self._featureset.snapshot()
+        if self._columns is None:
+            return Window(source, self._rows, source.schema)
+        keys = {(name.domain, name.key) for name in map(ColumnName.parse, self._columns)}
+        visible = (str(spec.name) for spec in source.schema if (spec.name.domain, spec.name.key) in keys)
+        return Window(source, self._rows, source.schema.only(visible))
+
+    def _at(self, positions: Rows) -> FeatureSetView:
+        return self._with_rows(pick(self._rows, positions))
+
+    def _with_rows(self, rows: Rows) -> FeatureSetView:
+        return FeatureSetView(self._featureset, rows, columns=self._columns)
+
+    def _rows_of(self, other: FeatureSetView) -> np.ndarray:
+        if other.featureset is not self._featureset:
+            raise DataError(
+                "Rows of different FeatureSets cannot be combined.",
+                found=f"{self.label!r} and {other.label!r}",
+                hint="Use take_sample_uuids(other.sample_uuids) to find the same samples.",
+            )
+        return other.rows
+
+
+def _in(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return np.isin(left, right)
+
+
+def _uuid_array(uuids: Any) -> np.ndarray:
+    if isinstance(uuids, np.ndarray) and uuids.dtype == np.uint8 and uuids.ndim == 2 and uuids.shape[1] == 16:
+        return uuids
+    try:
+        parts = [
+            one.bytes
+            if isinstance(one, uuid_module.UUID)
+            else (bytes(one) if not isinstance(one, str) else uuid_module.UUID(one).bytes)
+            for one in uuids
+        ]
+        return np.frombuffer(b"".join(parts), dtype=np.uint8).reshape(len(parts), 16)
+    except (TypeError, ValueError) as cause:
+        raise DataError(
+            "These are no sample UUIDs.",
+            expected="uint8 of shape (k, 16), or UUIDs as objects, hexadecimal strings or 16 bytes",
+            found=repr(uuids)[:80],
+        ) from cause

@@ -1,0 +1,87 @@
+"""Orders of rows: shuffled, grouped, stratified, weighted. Pure functions of codes and a generator."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def stratified_order(codes: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
+    """Return an order of positions, int64 ``(n,)``, in which every stratum is spread evenly.
+
+    The i-th of m members of a stratum stands at (i + u) / m of the way, so that any window of rows holds each
+    stratum within one member per border of its share.
+
+    Parameters
+    ----------
+    codes : numpy.ndarray
+        Stratum of each row, int64 ``(n,)``.
+    rng : numpy.random.Generator or None
+        Shuffles within strata and draws u; None keeps the order and takes u = 1/2.
+    """
+    n_rows = len(codes)
+    base = np.arange(n_rows) if rng is None else rng.permutation(n_rows)
+    by_stratum = base[np.argsort(codes[base], kind="stable")]
+    counts = np.bincount(codes, minlength=1)
+    starts = np.cumsum(counts) - counts
+    own = codes[by_stratum]
+    rank = np.arange(n_rows) - starts[own]
+    offset = np.full(len(counts), 0.5) if rng is None else rng.random(len(counts))
+    place = (rank + offset[own]) / counts[own]
+    return by_stratum[np.argsort(place, kind="stable")]
+
+
+def grouped_order(
+    groups: np.ndarray, within: np.ndarray, rng: np.random.Generator | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return an order in which each group stands together, and the groups' sizes in that order.
+
+    Parameters
+    ----------
+    groups : numpy.ndarray
+        Group of each row, int64 ``(n,)``, all numbers from 0 on in use.
+    within : numpy.ndarray
+        An order of positions, kept inside the groups, int64 ``(n,)``.
+    rng : numpy.random.Generator or None
+        Shuffles the groups; None keeps them in order of their number.
+    """
+    counts = np.bincount(groups, minlength=1)
+    line_up = np.arange(len(counts)) if rng is None else rng.permutation(len(counts))
+    place = np.empty(len(counts), dtype=np.int64)
+    place[line_up] = np.arange(len(counts))
+    order = within[np.argsort(place[groups[within]], kind="stable")]
+    return order, counts[line_up]
+
+
+def weighted_draw(cumulative: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return ``n`` positions drawn with replacement, int64 ``(n,)``, by cumulative weights ``(n,)``."""
+    drawn = np.searchsorted(cumulative, rng.random(len(cumulative)) * cumulative[-1], side="right")
+    return np.minimum(drawn, len(cumulative) - 1)
+
+
+def borders_of(sizes: np.ndarray, *, batch_size: int, drop_last: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return where batches begin and end when runs of rows are cut one by one.
+
+    Parameters
+    ----------
+    sizes : numpy.ndarray
+        Rows per run (group), int64 ``(g,)``.
+    batch_size : int
+        Rows per batch; the last batch of a run may be shorter.
+    drop_last : bool
+        Whether shorter ones are left out.
+
+    Returns
+    -------
+    keep : numpy.ndarray
+        Which rows of the order stay, bool ``(n,)``.
+    borders : numpy.ndarray
+        Begin of each batch among the rows that stay, and the end, int64 ``(n_batches + 1,)``.
+    """
+    used = sizes // batch_size * batch_size if drop_last else sizes
+    n_batches = -(-used // batch_size)
+    run = np.repeat(np.arange(len(sizes)), n_batches)
+    number = np.arange(len(run)) - np.repeat(np.cumsum(n_batches) - n_batches, n_batches)
+    lengths = np.minimum(used[run] - number * batch_size, batch_size)
+    borders = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    row = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return row < np.repeat(used, sizes), borders

@@ -1,0 +1,47 @@
+"""What the elementwise scalers share: the dtype of their results, and checks of settings and state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from mml.errors import ConfigError, ScalerError, StateError, did_you_mean
+from mml.protocols import Config, State
+
+
+def output_dtype(dtype: np.dtype) -> np.dtype:
+    """Return the dtype of scaled values: a float's own; for integers the smallest float of 32 bits or more."""
+    return dtype if dtype.kind == "f" else np.result_type(dtype, np.float32)
+
+
+def require_fitted(scaler: object, *statistics: np.ndarray | None) -> tuple[np.ndarray, ...]:
+    """Return the statistics, or raise ScalerError where the scaler has learnt nothing."""
+    known = tuple(one for one in statistics if one is not None)
+    if len(known) != len(statistics):
+        raise ScalerError(f"{scaler!r} is not fitted.", hint="Call fit, or FeatureSet.fit_transform.")
+    return known
+
+
+def settings_of(cls: type[Any], config: Config) -> dict[str, Any]:
+    """Return the settings in a config, or raise ConfigError for one that the class does not have."""
+    known = [one.name for one in fields(cls) if one.init]
+    settings = {key: value for key, value in config.items() if key != "name"}
+    for key in settings:
+        if key not in known:
+            raise ConfigError(f"{cls.__name__} has no setting {key!r}.", hint=did_you_mean(str(key), known))
+    return settings
+
+
+def read_statistics(scaler: object, state: State, names: Sequence[str]) -> tuple[np.ndarray | None, ...]:
+    """Return owned float64 statistics of one shape; an empty state means not fitted."""
+    if not state:
+        return (None,) * len(names)
+    if set(state) != set(names):
+        raise StateError(f"This is no state of {scaler!r}.", expected=repr(list(names)), found=repr(list(state)))
+    arrays = [np.array(state[name], dtype=np.float64) for name in names]
+    if len({array.shape for array in arrays}) != 1:
+        raise StateError(f"The statistics of {scaler!r} differ in shape.")
+    return tuple(arrays)

@@ -1,0 +1,104 @@
+"""`Scaler`: a scaler declared by name, class or instance, with its settings."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+
+from mml.data.components import build_scaler, scaler_config, scaler_factory
+from mml.data.protocols import ScalerLike
+from mml.errors import MMLError, ScalerError
+from mml.plugins import registry
+from mml.protocols import Config, State
+
+
+class Scaler:
+    """A scaler of any origin behind one interface.
+
+    Parameters
+    ----------
+    scaler : str, class or instance
+        A registered name, a scaler class, or a scaler whose settings are copied.
+    **kwargs
+        Settings of the class; not with an instance, which has its own.
+
+    Examples
+    --------
+    >>> Scaler("minmax", feature_range=(-1, 1)).fit_transform(np.array([2.0, 4.0])).tolist()
+    [-1.0, 1.0]
+    """
+
+    def __init__(self, scaler: Any, **kwargs: Any) -> None:
+        if kwargs and not isinstance(scaler, (str, type)):
+            raise ScalerError(
+                "Settings go with the name or class of a scaler.",
+                found=f"an instance {scaler!r} and {sorted(kwargs)}",
+            )
+        kind = registry("scalers").load(scaler) if isinstance(scaler, str) else scaler
+        self._make = scaler_factory(kind)
+        self._kwargs = dict(kwargs)
+        self._fitted: ScalerLike = self.build()
+
+    def build(self) -> ScalerLike:
+        """Return a fresh, unfitted scaler.
+
+        Raises
+        ------
+        ScalerError
+            If the class does not take the settings.
+        """
+        try:
+            return self._make(**self._kwargs)
+        except MMLError:
+            raise
+        except (TypeError, ValueError) as cause:
+            raise ScalerError(f"The scaler does not take these settings: {cause}") from cause
+
+    @property
+    def wrapped(self) -> ScalerLike:
+        """The scaler itself."""
+        return self._fitted
+
+    def fit(self, values: np.ndarray) -> Self:
+        """Learn from values ``(n, *shape)``."""
+        self._fitted.fit(np.asarray(values))
+        return self
+
+    def transform(self, values: np.ndarray) -> np.ndarray:
+        """Return mapped values ``(n, *shape)``."""
+        return self._fitted.transform(np.asarray(values))
+
+    def fit_transform(self, values: np.ndarray) -> np.ndarray:
+        """Learn from values and map them."""
+        return self.fit(values).transform(values)
+
+    def inverse_transform(self, values: np.ndarray) -> np.ndarray:
+        """Return values ``(n, *shape)`` in raw units."""
+        return self._fitted.inverse_transform(np.asarray(values))
+
+    def get_config(self) -> Config:
+        """Return the wrapped scaler's config, with the name that brings its class back."""
+        return scaler_config(self._fitted)
+
+    @classmethod
+    def from_config(cls, config: Config) -> Self:
+        """Build an equal declaration."""
+        return cls(build_scaler(config))
+
+    def get_state(self) -> State:
+        """Return what was learnt."""
+        return self._fitted.get_state()
+
+    def set_state(self, state: State) -> None:
+        """Put back what :meth:`get_state` returned."""
+        self._fitted.set_state(state)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Scaler) and self.get_config() == other.get_config()
+
+    def __hash__(self) -> int:
+        return hash(type(self._fitted))
+
+    def __repr__(self) -> str:
+        return f"Scaler({self._fitted!r})"
