@@ -25,5 +25,8 @@ def test_the_only_distributions_of_the_workspace_here_are_core_and_the_conforman
     assert {name for name in names if name.startswith("mml")} == {"mml", "mml-conformance"}
 
 
-def test_core_is_the_only_plugin_and_has_nothing_to_complain_of():
-    assert [(status.name, str(status.state)) for status in get_manager().plugins] == [("mml", "loaded")]
+def test_the_plugins_here_are_cores_own_and_the_suites_reference_and_both_are_well():
+    assert [(status.name, str(status.state)) for status in get_manager().plugins] == [
+        ("mml", "loaded"),
+        ("reference", "loaded"),
+    ]
