@@ -1,0 +1,60 @@
+"""Training flags of modules, set for a while and put back.
+
+A module's flags are shared by everyone who holds it, so whoever changes them holds the lock of
+`random_state` meanwhile. A class that overrides ``train`` (to keep its batch norm in inference mode, say) is
+asked through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+
+class ModeSwitch:
+    """Puts modules into training or inference mode, and back.
+
+    Parameters
+    ----------
+    modes : iterable of (nn.Module, bool)
+        Each module with whether it trains.
+    """
+
+    def __init__(self, modes: Iterable[tuple[nn.Module, bool]]) -> None:
+        self.modes = [(module, training, _overrides_train(module)) for module, training in modes]
+        self.changed: list[tuple[nn.Module, bool]] = []
+
+    def enter(self) -> None:
+        """Set the flags; only those that differ cost anything."""
+        for module, training, overridden in self.modes:
+            if overridden:
+                self.changed.extend((one, one.training) for one in module.modules())
+                module.train(training)
+                continue
+            for one in module.modules():
+                if one.training is not training:
+                    self.changed.append((one, one.training))
+                    one.training = training
+
+    def leave(self) -> None:
+        """Put the flags back."""
+        for module, training in self.changed:
+            module.training = training
+        self.changed.clear()
+
+
+@contextmanager
+def inference_mode(module: nn.Module) -> Iterator[None]:
+    """Keep one module in inference mode for a while."""
+    switch = ModeSwitch([(module, False)])
+    try:
+        switch.enter()
+        yield
+    finally:
+        switch.leave()
+
+
+def _overrides_train(module: nn.Module) -> bool:
+    return any(type(one).train is not nn.Module.train for one in module.modules())

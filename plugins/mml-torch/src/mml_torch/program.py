@@ -1,0 +1,197 @@
+"""`TorchProgram`: a segment as an eager loop over its modules, step by step.
+
+It owns one step: seed, forward, losses, gradients, update. Rows that are not live never reach a module. It
+reads the modules' values when a run starts and changes them in place; what a step does depends on the step
+alone, never on the block or range that it is part of.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from mml.backends import Block, BlockResult, Controls, Program, Segment
+from mml.errors import BackendError, listed
+from mml_torch import random_state
+from mml_torch.base_model import TorchBaseModel
+from mml_torch.calls import Values, compile_calls, compile_losses
+from mml_torch.learner import Learner
+from mml_torch.modes import ModeSwitch
+from mml_torch.staging import StagedBlock, stage
+
+if TYPE_CHECKING:
+    from mml_torch.backend import TorchBackend
+
+
+class TorchProgram(Program):
+    """A segment, ready to run.
+
+    Parameters
+    ----------
+    backend : TorchBackend
+    segment : Segment
+        Its models are built; they are moved to the segment's device.
+    """
+
+    def __init__(self, backend: TorchBackend, segment: Segment) -> None:
+        if segment.mode == "fit":
+            raise BackendError(
+                f"The backend {backend.name!r} fits nothing: its models learn by gradient.",
+                where={"nodes": ", ".join(segment.learning) or None},
+                hint="Train these nodes in a TrainPhase.",
+            )
+        self.backend = backend
+        self.segment = segment
+        self.trains = segment.mode == "train"
+        modules = _modules_of(segment)
+        self.device = _device_of(backend, segment, modules)
+        for module in modules.values():
+            module.to(self.device)
+        for loss in segment.losses:
+            if hasattr(loss.function, "to"):
+                loss.function.to(self.device)
+        learning = set(segment.learning) if self.trains else set()
+        self.constant, self.reached = compile_calls(segment, backend.ops)
+        self.losses = compile_losses(segment)
+        self.modes = ModeSwitch((module, node in learning) for node, module in modules.items())
+        learning_modules = {node: module for node, module in modules.items() if node in learning}
+        self.learners = [Learner(one, learning_modules, backend.ops) for one in segment.optimizers]
+        self.missing = torch.full((), torch.nan, device=self.device)
+
+    def stage(self, block: Block) -> StagedBlock:
+        """Copy a block's inputs to the device, once each."""
+        return stage(block, self.segment.inputs, self.device)
+
+    def run(self, staged: StagedBlock, start: int, stop: int, controls: Controls) -> BlockResult:
+        """Execute a range of steps, one after the other.
+
+        A run that fails leaves generators and modes as they were, and no gradient waiting.
+        """
+        losses: list[Tensor] = []
+        outputs: dict[str, list[Any]] = {key: [] for key in self.segment.outputs}
+        with self.backend.scope(deterministic=self.segment.deterministic):
+            try:
+                self.modes.enter()
+                with torch.set_grad_enabled(self.trains):
+                    self._run_steps(staged, range(start, stop), controls, losses, outputs)
+            except BaseException:
+                for learner in self.learners:
+                    learner.forget()
+                raise
+            finally:
+                self.modes.leave()
+        return BlockResult(losses=self._stacked(losses, stop - start), outputs=outputs)
+
+    def _run_steps(
+        self,
+        staged: StagedBlock,
+        steps: range,
+        controls: Controls,
+        losses: list[Tensor],
+        outputs: dict[str, list[Any]],
+    ) -> None:
+        for learner in self.learners:
+            learner.begin()
+        variables = [one for learner in self.learners for one in learner.variables]
+        seeds, rates = controls.seeds.tolist(), controls.rates.tolist()
+        applied = None if controls.apply is None else controls.apply.tolist()
+        windows = None if controls.accumulated is None else controls.accumulated.tolist()
+        for step in steps:
+            random_state.seed_generators(seeds[step], self.device)
+            rows, values = staged.rows[step], dict(staged.values[step])
+            self._forward(values, rows)
+            total = self._losses(values, rows, None if windows is None else windows[step], losses)
+            for key, kept in outputs.items():
+                value = values.get(key)
+                kept.append(None if value is None else value.detach())
+            if self.trains:
+                gradients = _gradients(total, variables)
+                self._learn(gradients, rates[step], None if applied is None else applied[step])
+
+    def _forward(self, values: Values, rows: list[int]) -> None:
+        if self.constant:
+            with torch.no_grad():
+                for call in self.constant:
+                    if rows[call.rows]:
+                        values[call.key] = call.run(values, rows[call.rows])
+        for call in self.reached:
+            if rows[call.rows]:
+                values[call.key] = call.run(values, rows[call.rows])
+
+    def _losses(
+        self, values: Values, rows: list[int], window: list[int] | None, record: list[Tensor]
+    ) -> Tensor | None:
+        """Record each loss and return their weighted total, None where none has a live row."""
+        total: Tensor | None = None
+        for index, loss in enumerate(self.losses):
+            count = rows[loss.rows]
+            if not count:
+                record.append(self.missing)
+                continue
+            value = loss.run(values, count)
+            record.append(value.detach())
+            scale = loss.weight
+            if window is not None and not loss.is_sum:
+                scale *= count / max(window[index], 1)
+            if scale != 1.0:
+                value = value * scale
+            total = value if total is None else total + value
+        return total
+
+    def _learn(
+        self, gradients: tuple[Tensor | None, ...], rates: list[float], applied: list[bool] | None
+    ) -> None:
+        first = 0
+        for index, learner in enumerate(self.learners):
+            last = first + len(learner.variables)
+            apply = applied is None or applied[index]
+            learner.step(gradients[first:last], rates[index], apply=apply)
+            first = last
+
+    def _stacked(self, losses: list[Tensor], n_steps: int) -> Tensor:
+        if not losses:
+            return torch.empty(n_steps, len(self.losses), device=self.device)
+        return torch.stack(losses).view(n_steps, len(self.losses))
+
+
+def _gradients(total: Tensor | None, variables: list[Tensor]) -> tuple[Tensor | None, ...]:
+    if total is None or not variables or not total.requires_grad:
+        return (None,) * len(variables)
+    return torch.autograd.grad(total, variables, allow_unused=True)
+
+
+def _modules_of(segment: Segment) -> dict[str, nn.Module]:
+    modules: dict[str, nn.Module] = {}
+    for call in segment.calls:
+        if call.model is None:
+            continue
+        if not isinstance(call.model, TorchBaseModel) or not call.model.is_built:
+            raise BackendError(
+                "A program of PyTorch runs built modules.",
+                where={"node": call.node},
+                found=f"{type(call.model).__name__}, built: {call.model.is_built}",
+            )
+        modules[call.node] = call.model.native
+    return modules
+
+
+def _device_of(backend: TorchBackend, segment: Segment, modules: dict[str, nn.Module]) -> torch.device:
+    """Return the device asked for, or else the one that the modules are on."""
+    if segment.device is not None:
+        device = torch.device(backend.device_name(segment.device) or "cpu")
+        if device.type == "cuda":
+            torch.cuda.init()  # so that its generators are among those that every scope restores
+        return device
+    found = {
+        value.device for module in modules.values() for value in (*module.parameters(), *module.buffers())
+    }
+    if len(found) > 1:
+        raise BackendError(
+            "The modules of one segment are on several devices.",
+            where={"nodes": ", ".join(modules)},
+            found=listed(sorted(map(str, found))),
+            hint="Give the phase or the nodes one device.",
+        )
+    return found.pop() if found else torch.device("cpu")
