@@ -52,7 +52,8 @@ class Axis:
         """
         if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "iu":
             return cls._encode_integers(values.astype(np.int64, copy=False))
-        listed: Sequence[Any] = values.tolist() if isinstance(values, np.ndarray) else list(values)
+        plain = values.tolist() if isinstance(values, np.ndarray) else values
+        listed = [one.item() if isinstance(one, np.generic) else one for one in plain]
         if listed and all(type(one) is int for one in listed):
             return cls._encode_integers(np.asarray(listed, dtype=np.int64))
         return cls._encode_hashable(listed)

@@ -43,6 +43,7 @@ class AxisSeries(Generic[T]):
 
     Examples
     --------
+    >>> from mml.experiment.results import LossDataSeries
     >>> series = LossDataSeries(
     ...     {"epoch": [0, 0, 1], "batch": [0, 1, 0]}, [1.0, 4.0, 3.0], rows=[2, 1, 3]
     ... )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mml.errors import ResultError, StateError, did_you_mean, listed
 from mml.experiment.results.data_series import BatchDataSeries
-from mml.experiment.results.state_fields import array_field, field, names_field
+from mml.experiment.results.state_fields import array_field, names_field
 from mml.protocols import State
 
 
@@ -98,13 +98,14 @@ class BatchLog:
     @classmethod
     def from_state(cls, state: State) -> BatchLog:
         """Build a log from what :meth:`get_state` returned."""
-        nodes, roles = names_field(state, "node"), names_field(state, "role")
+        nodes = names_field(state, "node")
         n = len(nodes)
+        roles = names_field(state, "role", length=n)
         epochs = array_field(state, "epoch", dtype=np.int64, length=n)
         batches = array_field(state, "batch", dtype=np.int64, length=n)
         ends = array_field(state, "ends", dtype=np.int64, length=n)
-        rows = field(state, "rows", kind=np.ndarray).copy()
-        if len(roles) != n or (np.diff(ends, prepend=0) < 0).any() or (ends[-1] if n else 0) != len(rows):
+        rows = array_field(state, "rows", dtype=np.int64)
+        if (np.diff(ends, prepend=0) < 0).any() or (ends[-1] if n else 0) != len(rows):
             raise StateError("The columns of recorded batches do not fit each other.")
         parts: list[NDArray[Any]] = np.split(rows, ends[:-1]) if n else []
         log = cls()

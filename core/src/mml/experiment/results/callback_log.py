@@ -40,8 +40,8 @@ class CallbackLog:
     def get_state(self) -> State:
         """Return all results; a value that cannot be saved is a `StateError` naming its callback."""
         return {
-            "epoch": [epoch for epoch, _, _ in self._entries],
-            "batch": [batch for _, batch, _ in self._entries],
+            "epoch": [int(epoch) for epoch, _, _ in self._entries],
+            "batch": [None if batch is None else int(batch) for _, batch, _ in self._entries],
             "results": [encode_result(result) for _, _, result in self._entries],
         }
 

@@ -165,7 +165,7 @@ class LossLog:
         """Build a log from what :meth:`get_state` returned."""
         log = cls()
         labels = names_field(state, "labels")
-        nodes = names_field(state, "nodes")
+        nodes = names_field(state, "nodes", length=len(labels))
         weights = array_field(state, "weights", dtype=np.float64, length=len(labels))
         log._nodes = dict(zip(labels, nodes, strict=True))
         log._weights = dict(zip(labels, weights.tolist(), strict=True))
@@ -205,18 +205,19 @@ def _block_columns(block: LossBlock, codes: dict[str, int]) -> LossColumns:
     fetched = block.values() if callable(block.values) else block.values
     values = np.asarray(fetched, dtype=np.float64)
     shape = (len(block.batches), len(block.labels))
-    if values.shape != shape:
+    rows = np.asarray(block.rows, dtype=np.int64)
+    if values.shape != shape or rows.shape != shape:
         raise ResultError(
             "Recorded losses do not fit their batches and labels.",
-            expected=f"shape {shape}",
-            found=f"shape {values.shape}",
+            expected=f"values and rows of shape {shape}",
+            found=f"values {values.shape}, rows {rows.shape}",
         )
     numbers = np.fromiter((codes[label] for label in block.labels), dtype=np.int32, count=shape[1])
     return LossColumns(
         np.repeat(np.asarray(block.batches, dtype=np.int64), shape[1]),
         np.tile(numbers, shape[0]),
         values.reshape(-1),
-        np.asarray(block.rows, dtype=np.int64).reshape(-1),
+        rows.reshape(-1),
     )
 
 

@@ -46,7 +46,7 @@ def _encode(value: Any) -> State:
         return {"type": "plain", "value": value}
     if kind is float or isinstance(value, np.generic):  # JSON has no NaN, and an array keeps every bit
         return {"type": "float" if kind is float else "scalar", "value": np.array(value)}
-    if isinstance(value, np.ndarray) and value.dtype != object:
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
         return {"type": "array", "value": value.copy()}
     if kind in (list, tuple):
         return {"type": kind.__name__, "value": [_encode(one) for one in value]}

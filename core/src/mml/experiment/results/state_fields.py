@@ -42,11 +42,15 @@ def array_field(
     return array.copy()
 
 
-def names_field(state: Mapping[str, Any], key: str) -> list[str]:
-    """Return a list of strings."""
+def names_field(state: Mapping[str, Any], key: str, *, length: int | None = None) -> list[str]:
+    """Return a list of strings (of that length)."""
     names: list[str] = field(state, key, kind=list)
     if not all(isinstance(one, str) for one in names):
         raise StateError(f"Field {key!r} of the state is not a list of strings.")
+    if length not in (None, len(names)):
+        raise StateError(
+            f"Field {key!r} of the state does not fit.", expected=f"{length} names", found=str(len(names))
+        )
     return list(names)
 
 
