@@ -126,6 +126,12 @@ def _files(name: str, value: Member) -> list[tuple[str, int, _Produce]]:
         return [_bytes_file(name, value)]
     if isinstance(value, pa.Table):
         return [_table_file(name.removesuffix(TABLE_SUFFIX) + TABLE_SUFFIX, value)]
+    if not isinstance(value, dict | list):
+        raise ArchiveError(
+            f"The member {name!r} cannot be stored.",
+            expected="a dict or list of JSON and arrays, a pyarrow.Table, or bytes",
+            found=type(value).__name__,
+        )
     try:
         tree, arrays = flatten_value(value)
     except StateError as error:

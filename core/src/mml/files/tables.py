@@ -18,6 +18,7 @@ _MAGIC = b"ARROW1\0\0"
 _MESSAGE_HEADER = 2  # the field numbers of Arrow's Message.fbs: Message.header,
 _DICTIONARY_DATA = 1  # DictionaryBatch.data,
 _BATCH_COMPRESSION = 3  # and RecordBatch.compression
+_MAX_BATCH = (1 << 31) - 1  # rows in one record batch, by the format
 _ROWS_PER_BYTE = 8  # a column of truth values is the densest that is stored at all
 
 
@@ -33,7 +34,7 @@ def write_table(table: pa.Table, sink: Any) -> None:
     """
     options = pa.ipc.IpcWriteOptions(compression=None, unify_dictionaries=True)
     with pa.ipc.new_file(sink, table.schema, options=options) as writer:
-        writer.write_table(table)
+        writer.write_table(table, max_chunksize=_MAX_BATCH)
 
 
 def table_size(table: pa.Table) -> int:
