@@ -1,4 +1,4 @@
-"""Arrow columns seen as NumPy arrays, and NumPy arrays as Arrow columns, without a copy where that is possible.
+"""Arrow columns seen as NumPy arrays and the reverse, without a copy where that is possible.
 
 Three layouts exist: primitive columns (one scalar a sample), fixed-shape tensors, and dictionaries of
 strings. Booleans are bit-packed in Arrow and therefore unpacked once; nulls (tags only) cost a copy too.
@@ -21,23 +21,33 @@ STRING_TYPE = pa.dictionary(pa.int32(), pa.string())
 def spec_of(arrow_type: pa.DataType) -> tuple[np.dtype | None, tuple[int, ...]] | None:
     """Return dtype and sample shape of a stored type, or None where MML does not store it."""
     if isinstance(arrow_type, pa.FixedShapeTensorType):
-        inner = spec_of(arrow_type.value_type)
-        straight = arrow_type.permutation is None or list(arrow_type.permutation) == sorted(
-            arrow_type.permutation
-        )
-        if inner is None or inner[0] is None or not straight:
-            return None
-        return inner[0], tuple(arrow_type.shape)
+        return _tensor_spec(arrow_type)
     if pa.types.is_dictionary(arrow_type):
         return (None, ()) if pa.types.is_string(arrow_type.value_type) else None
+    dtype = _scalar_dtype(arrow_type)
+    return None if dtype is None else (dtype, ())
+
+
+def _tensor_spec(arrow_type: pa.FixedShapeTensorType) -> tuple[np.dtype, tuple[int, ...]] | None:
+    dtype = _scalar_dtype(arrow_type.value_type)
+    order = arrow_type.permutation
+    in_order = order is None or list(order) == sorted(order)
+    return (dtype, tuple(arrow_type.shape)) if dtype is not None and in_order else None
+
+
+def _scalar_dtype(arrow_type: pa.DataType) -> np.dtype | None:
+    dtype: np.dtype | None = None
     if pa.types.is_boolean(arrow_type):
-        return np.dtype(bool), ()
-    if pa.types.is_integer(arrow_type) or pa.types.is_floating(arrow_type):
-        return np.dtype(arrow_type.to_pandas_dtype()), ()
-    if pa.types.is_timestamp(arrow_type) or pa.types.is_duration(arrow_type):
-        kind = "datetime64" if pa.types.is_timestamp(arrow_type) else "timedelta64"
-        return np.dtype(f"{kind}[{arrow_type.unit}]"), ()
-    return (np.dtype("datetime64[D]"), ()) if pa.types.is_date32(arrow_type) else None
+        dtype = np.dtype(bool)
+    elif pa.types.is_integer(arrow_type) or pa.types.is_floating(arrow_type):
+        dtype = np.dtype(arrow_type.to_pandas_dtype())
+    elif pa.types.is_timestamp(arrow_type):
+        dtype = np.dtype(f"datetime64[{arrow_type.unit}]")
+    elif pa.types.is_duration(arrow_type):
+        dtype = np.dtype(f"timedelta64[{arrow_type.unit}]")
+    elif pa.types.is_date32(arrow_type):
+        dtype = np.dtype("datetime64[D]")
+    return dtype
 
 
 def tensor_array(values: np.ndarray) -> pa.Array:
@@ -139,7 +149,9 @@ def _decode_strings(array: pa.DictionaryArray) -> DecodedColumn:
     categories[:n_categories] = array.dictionary.to_pylist()
     codes = array.indices
     if codes.null_count:
-        codes = codes.fill_null(n_categories) if codes.type == pa.int32() else _wide_codes(codes, n_categories)
+        codes = (
+            codes.fill_null(n_categories) if codes.type == pa.int32() else _wide_codes(codes, n_categories)
+        )
     return DecodedColumn(_read_only(np.asarray(codes.to_numpy(zero_copy_only=True))), categories)
 
 

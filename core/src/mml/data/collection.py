@@ -15,8 +15,9 @@ import pyarrow as pa
 from mml.data.arrow_columns import DecodedColumn, decode, spec_of, take_arrow
 from mml.data.fingerprint import derive_uuids, fingerprint
 from mml.data.ingest import to_column
+from mml.data.lineage import uuid_words
 from mml.data.rows import Rows, as_array, count
-from mml.data.schema import SAMPLE_UUIDS, TAGS, ColumnName, ColumnSpec, Schema
+from mml.data.schema import SAMPLE_UUIDS, ColumnName, ColumnSpec, Schema
 from mml.errors import DataError
 
 UUID_COLUMN = str(ColumnName(SAMPLE_UUIDS, "uuid"))
@@ -37,7 +38,9 @@ class SampleCollection:
 
     __slots__ = ("_decoded", "_fingerprint", "_schema", "_table", "_uuids")
 
-    def __init__(self, table: pa.Table, *, uuids: np.ndarray | Callable[[], np.ndarray] | None = None) -> None:
+    def __init__(
+        self, table: pa.Table, *, uuids: np.ndarray | Callable[[], np.ndarray] | None = None
+    ) -> None:
         self._table = table
         self._uuids = uuids
         self._schema = Schema(_spec(name, table.schema.field(name).type) for name in table.column_names)
@@ -69,8 +72,16 @@ class SampleCollection:
         return cls(pa.table(arrays))
 
     @classmethod
-    def from_table(cls, table: pa.Table) -> SampleCollection:
-        """Ingest a table whose columns are already named in full; `sample_uuids` keep their values."""
+    def from_table(cls, table: pa.Table, *, unique: bool = True) -> SampleCollection:
+        """Ingest a table whose columns are already named in full; `sample_uuids` keep their values.
+
+        Parameters
+        ----------
+        table : pyarrow.Table
+            Aliased, not copied.
+        unique : bool
+            Whether a repeated UUID is an error; a resampled set that was saved has some.
+        """
         uuids = None
         columns: list[tuple[ColumnName, Any]] = []
         for position, full_name in enumerate(table.column_names):
@@ -78,7 +89,7 @@ class SampleCollection:
             if name.domain == SAMPLE_UUIDS:
                 if uuids is not None:
                     raise DataError("A FeatureSet has one column of sample UUIDs.", found=repr(full_name))
-                uuids = _explicit_uuids(table.column(position), full_name)
+                uuids = _explicit_uuids(table.column(position), full_name, unique=unique)
             else:
                 columns.append((name, table.column(position)))
         collection = cls.from_columns(columns)
@@ -202,7 +213,7 @@ def _require_equal_lengths(arrays: Mapping[str, pa.Array | pa.ChunkedArray]) -> 
         raise DataError("A FeatureSet needs at least one sample.", found="columns without rows")
 
 
-def _explicit_uuids(column: pa.ChunkedArray, name: str) -> np.ndarray:
+def _explicit_uuids(column: pa.ChunkedArray, name: str, *, unique: bool) -> np.ndarray:
     is_binary = pa.types.is_fixed_size_binary(column.type) and column.type.byte_width == 16
     if isinstance(column.type, pa.ExtensionType) and column.type.storage_type == _UUID_TYPE:
         column, is_binary = column.cast(_UUID_TYPE), True
@@ -215,8 +226,8 @@ def _explicit_uuids(column: pa.ChunkedArray, name: str) -> np.ndarray:
         )
     data = b"".join(_chunk_bytes(chunk) for chunk in column.chunks)
     uuids = np.frombuffer(data, dtype=np.uint8).reshape(-1, 16)
-    _, first_rows = np.unique(uuids, axis=0, return_index=True)
-    if len(first_rows) != len(uuids):
+    _, first_rows = np.unique(uuid_words(uuids), return_index=True)
+    if unique and len(first_rows) != len(uuids):
         repeated = np.setdiff1d(np.arange(len(uuids)), first_rows)
         raise DataError(
             f"Row {int(repeated[0])} repeats the UUID of an earlier row.",

@@ -1,7 +1,7 @@
 """Conditions on columns, evaluated to a mask over rows.
 
-A condition looks at raw values unless its column name says otherwise, so that the same condition means the same
-rows before and after a scaler. Null values match nothing but an explicit None.
+A condition looks at raw values unless its column name says otherwise, so that the same condition means
+the same rows before and after a scaler. Null values match nothing but an explicit None.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def _incomparable(values: np.ndarray, wanted: Any, column: str) -> DataError:
 
 
 def _called(values: np.ndarray, condition: Callable[[Any], Any], column: str) -> np.ndarray:
-    whole: Any = None
+    whole: np.ndarray | None = None
     failure: Exception | None = None
     try:
         whole = np.asarray(condition(values))

@@ -1,6 +1,6 @@
 """`FeatureSet`: samples with named splits and fitted transforms, under a label in a context.
 
-Everything that changes is one immutable `_Contents`, swapped in a single assignment: an operation that fails
+Everything that changes is one immutable `Contents`, swapped in a single assignment: an operation that fails
 leaves the FeatureSet as it was, and a snapshot that a phase took stays as it is.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -16,32 +15,27 @@ import numpy as np
 import pyarrow as pa
 
 from mml.context import ExperimentNode
+from mml.data import featureset_file
 from mml.data.access import ColumnAccess, Window
 from mml.data.collection import SampleCollection
 from mml.data.conditions import Conditions
 from mml.data.constructors import columns_of_arrays, columns_of_mapping, columns_of_table
+from mml.data.contents import Contents
 from mml.data.protocols import SplitterLike
 from mml.data.records import ScalerRecord, SplitterRecord
 from mml.data.reference import FeatureSetReference
-from mml.data.rows import Rows, as_array
-from mml.data.schema import DOMAINS, FEATURES, RAW, TAGS, TARGETS, TRANSFORMED, ColumnName, Selection
+from mml.data.schema import DOMAINS, FEATURES, TAGS, TARGETS, ColumnName, Selection
 from mml.data.source import ColumnSource
+from mml.data.splittable import Splittable
 from mml.data.splitting import make_splits, resolve_splitter, with_splits
 from mml.data.summary import summarize
 from mml.data.transforms import fit_record, invert, warn_of_leakage, without_transforms
 from mml.data.view import FeatureSetView
-from mml.errors import ColumnError, MMLError, ScalerError, SplitError, did_you_mean
+from mml.errors import ColumnError, ConfigError, MMLError, ScalerError, SplitError, did_you_mean
 from mml.protocols import Config, State
 
 
-@dataclass(frozen=True, slots=True)
-class _Contents:
-    source: ColumnSource
-    splits: Mapping[str, Rows]
-    splitter_records: tuple[SplitterRecord, ...] = ()
-
-
-class FeatureSet(ExperimentNode, ColumnAccess):
+class FeatureSet(ExperimentNode, ColumnAccess, Splittable):
     """Samples in features, targets and tags; see the ``from_*`` class methods for how one is made.
 
     Parameters
@@ -58,9 +52,8 @@ class FeatureSet(ExperimentNode, ColumnAccess):
     >>> import numpy as np
     >>> from mml.context import ExperimentContext
     >>> with ExperimentContext().activate():
-    ...     cells = FeatureSet.from_dict(
-    ...         "cells", {"x": np.ones((10, 3), "float32"), "y": np.arange(10)}, feature_keys="x", target_keys="y"
-    ...     )
+    ...     data = {"x": np.ones((10, 3), "float32"), "y": np.arange(10)}
+    ...     cells = FeatureSet.from_dict("cells", data, feature_keys="x", target_keys="y")
     >>> parts = cells.split_random(ratios={"train": 0.8, "test": 0.2}, seed=0)
     >>> len(cells["train"]), cells["test"].get_features().shape
     (8, (2, 3))
@@ -68,7 +61,7 @@ class FeatureSet(ExperimentNode, ColumnAccess):
 
     def __init__(self, label: str, collection: SampleCollection, *, uuid: str | None = None) -> None:
         super().__init__(label, uuid=uuid)
-        self._contents = _Contents(ColumnSource(collection), MappingProxyType({}))
+        self._contents = Contents(ColumnSource(collection))
         self._register()
 
     # How one is made
@@ -115,7 +108,7 @@ class FeatureSet(ExperimentNode, ColumnAccess):
         targets: np.ndarray | Mapping[str, np.ndarray] | None = None,
         tags: np.ndarray | Mapping[str, np.ndarray] | None = None,
     ) -> Self:
-        """Ingest arrays ``(n, *shape)``, each copied once; a bare array gets the key ``x``, ``y`` or ``tag``."""
+        """Ingest arrays ``(n, *shape)``, copied once; a bare array gets the key ``x``, ``y`` or ``tag``."""
         return cls._ingest(label, lambda: columns_of_arrays(features, targets, tags))
 
     @classmethod
@@ -163,7 +156,9 @@ class FeatureSet(ExperimentNode, ColumnAccess):
     def splits(self) -> Mapping[str, FeatureSetView]:
         """The named splits, in the order in which they were made."""
         splits = self._contents.splits
-        return MappingProxyType({name: FeatureSetView(self, rows, split=name) for name, rows in splits.items()})
+        return MappingProxyType(
+            {name: FeatureSetView(self, rows, split=name) for name, rows in splits.items()}
+        )
 
     @property
     def splitter_records(self) -> tuple[SplitterRecord, ...]:
@@ -180,7 +175,9 @@ class FeatureSet(ExperimentNode, ColumnAccess):
         if split not in splits:
             raise SplitError(
                 f"{self.label!r} has no split {split!r}.",
-                hint=did_you_mean(str(split), splits) if splits else "Split it first, e.g. with split_random.",
+                hint=did_you_mean(str(split), splits)
+                if splits
+                else "Split it first, e.g. with split_random.",
             )
         return FeatureSetView(self, splits[split], split=split)
 
@@ -238,83 +235,16 @@ class FeatureSet(ExperimentNode, ColumnAccess):
         reference = FeatureSetReference(
             self.label, self.uuid, features=features, targets=targets, tags=tags, rep=rep, combine=combine
         )
-        for domain in (FEATURES, TARGETS, TAGS):
-            self._check_names(getattr(reference, domain), domain)
+        reference.check_keys(self)
         return reference
-
-    def _check_names(self, names: Iterable[str], domain: str) -> None:
-        # A representation may come later (a scaler that is not fitted yet), so only the keys are checked.
-        keys = [_without_representation(name) for name in names]
-        try:
-            self.schema.select(keys, domain=domain)
-        except ColumnError as error:
-            raise error.located({"FeatureSet": self.label}) from error
 
     # Splits
 
     def split(
         self, splitter: SplitterLike | str, *, overwrite: bool = False, **settings: Any
     ) -> dict[str, FeatureSetView]:
-        """Divide the samples into named splits.
-
-        Parameters
-        ----------
-        splitter : splitter or str
-            A splitter, or the name of one with its ``settings``.
-        overwrite : bool
-            Whether names that exist may be used again. The other splits of the same earlier splitter, and
-            splits of those splits, are then dropped: they belong to a division that no longer exists.
-
-        Raises
-        ------
-        SplitError
-            If a name exists, a part is empty, or the splitter cannot do what it was asked for.
-        """
+        """Divide all samples into named splits; see `Splittable.split`."""
         return self._split(self.view(), splitter, overwrite=overwrite, settings=settings)
-
-    def split_random(
-        self,
-        *,
-        ratios: Mapping[str, float],
-        seed: int,
-        group_by: str | Iterable[str] | None = None,
-        stratify_by: str | Iterable[str] | None = None,
-        overwrite: bool = False,
-    ) -> dict[str, FeatureSetView]:
-        """Divide the samples at random.
-
-        Parameters
-        ----------
-        ratios : mapping of str to float
-            Split → share; they sum to 1. Sizes are exact by largest remainder.
-        seed : int
-            Equal seeds give equal splits.
-        group_by : str or iterable of str, optional
-            Columns whose equal values stay together; sizes are then as near as whole groups allow.
-        stratify_by : str or iterable of str, optional
-            Columns whose values keep their shares in every split.
-        overwrite : bool
-            See :meth:`split`.
-        """
-        return self.view().split_random(
-            ratios=ratios, seed=seed, group_by=group_by, stratify_by=stratify_by, overwrite=overwrite
-        )
-
-    def split_by_condition(
-        self, conditions: Mapping[str, Conditions], *, rest: str | None = None, overwrite: bool = False
-    ) -> dict[str, FeatureSetView]:
-        """Divide the samples by conditions.
-
-        Parameters
-        ----------
-        conditions : mapping of str to conditions
-            Split → what its samples fulfil, as in :meth:`filter`; no sample may fulfil two.
-        rest : str, optional
-            The split for samples that fulfil none; without it, such samples are an error.
-        overwrite : bool
-            See :meth:`split`.
-        """
-        return self.view().split_by_condition(conditions, rest=rest, overwrite=overwrite)
 
     def _split(
         self,
@@ -336,7 +266,7 @@ class FeatureSet(ExperimentNode, ColumnAccess):
             )
         except MMLError as error:
             raise error.located({"FeatureSet": self.label}) from error
-        self._contents = replace(before, splits=MappingProxyType(splits), splitter_records=records)
+        self._contents = before.with_splits(splits, records)
         return {name: self[name] for name in parts}
 
     # Transforms
@@ -374,7 +304,7 @@ class FeatureSet(ExperimentNode, ColumnAccess):
         except MMLError as error:
             raise error.located({"FeatureSet": self.label}) from error
         warn_of_leakage(before.splits, view=view, what=f"The scaler of {', '.join(record.keys)}")
-        self._swap_transforms((*before.source.transforms, record))
+        self._contents = before.with_transforms((*before.source.transforms, record))
         return self
 
     def undo_last_transform(self, domain: str | None = None, keys: Selection = "*") -> Self:
@@ -388,12 +318,13 @@ class FeatureSet(ExperimentNode, ColumnAccess):
             wanted = {ColumnName.parse(name).key for name in names}
         if domain is not None and domain not in DOMAINS:
             raise ScalerError(f"{domain!r} is no domain.", hint=did_you_mean(str(domain), DOMAINS))
-        self._swap_transforms(without_transforms(self.scaler_records, domain=domain, keys=wanted))
+        rest = without_transforms(self.scaler_records, domain=domain, keys=wanted)
+        self._contents = self._contents.with_transforms(rest)
         return self
 
     def undo_all_transforms(self) -> Self:
         """Take back all transforms; only raw columns remain."""
-        self._swap_transforms(())
+        self._contents = self._contents.with_transforms(())
         return self
 
     def inverse_transform(self, data: Any, column: str) -> np.ndarray:
@@ -411,90 +342,66 @@ class FeatureSet(ExperimentNode, ColumnAccess):
             raise ColumnError(f"One column is inverted at a time; {column!r} fits {len(name)}.")
         return invert(self.snapshot(), data, column=name[0])
 
-    def _swap_transforms(self, transforms: tuple[ScalerRecord, ...]) -> None:
-        before = self._contents
-        source = ColumnSource(before.source.collection, transforms)
-        self._contents = replace(before, source=source)
-
     # Copies and files
 
     def copy(self, label: str) -> FeatureSet:
-        """Return a FeatureSet of another label with the same data, splits and transforms; no data is copied."""
+        """Return a FeatureSet of another label over the same data, with the same splits and transforms."""
         twin = FeatureSet(label, self.snapshot().collection)
         twin._contents = self._contents
         return twin
 
     def _extract(self, view: FeatureSetView, label: str) -> FeatureSet:
-        source = self.snapshot()
-        visible = {(spec.name.domain, spec.name.key) for spec in view.schema}
-        raw = [
-            str(spec.name)
-            for spec in source.collection.schema
-            if (spec.name.domain, spec.name.key) in visible
-        ]
-        kept = []
-        for record in source.transforms:
-            hidden = {key for key in record.keys if (record.domain, key) not in visible}
-            shorter = record.without(hidden) if hidden else record
-            kept += [] if shorter is None else [shorter]
-        made = FeatureSet(label, source.collection.take(view.row_index, raw))
-        made._swap_transforms(tuple(kept))
+        contents = self._contents.extract(view.row_index, schema=view.schema)
+        made = FeatureSet(label, contents.source.collection)
+        made._contents = contents
         return made
 
     def get_config(self) -> Config:
-        """Return the structure: columns, splits and transforms, without values."""
-        from mml.data.structure import config_of
-
-        return config_of(self)
+        """Return the structure: label, UUID, columns, splits and transforms, without values."""
+        return {"label": self.label, "uuid": self.uuid, **self._contents.get_config()}
 
     @classmethod
-    def from_config(cls, config: Config) -> FeatureSet:
+    def from_config(cls, config: Config) -> Self:
         """Build a FeatureSet of this structure without samples; :meth:`load` brings values too."""
-        from mml.data.structure import from_config
-
-        return from_config(config)
+        return cls._restored(config, Contents.from_config(config))
 
     def get_state(self) -> State:
         """Return the values beside the table: rows of the splits and what the scalers learnt."""
-        splits = {name: as_array(rows).copy() for name, rows in self._contents.splits.items()}
-        return {"splits": splits, "transforms": [record.get_state() for record in self.scaler_records]}
+        return self._contents.get_state()
 
     def set_state(self, state: State) -> None:
         """Put back what :meth:`get_state` returned; nothing is fitted again."""
-        from mml.data.structure import contents_from_state
-
-        splits, transforms = contents_from_state(self, state)
-        before = self._contents
-        source = ColumnSource(before.source.collection, transforms)
-        self._contents = replace(before, source=source, splits=MappingProxyType(splits))
+        self._contents = self._contents.with_state(state)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write data, splits and fitted transforms to a ``.mml`` file."""
-        from mml.data.structure import save
-
-        save(self, path)
+        """Write data, splits and fitted transforms to a ``.mml`` file, completely or not at all."""
+        featureset_file.save(path, config=self.get_config(), contents=self._contents)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> FeatureSet:
-        """Read a file that :meth:`save` wrote; the table stays mapped, and nothing is fitted again."""
-        from mml.data.structure import load
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a file that :meth:`save` wrote; the table stays mapped, and nothing is fitted again.
 
-        return load(path)
+        Raises
+        ------
+        ArchiveError
+            If the file is damaged or holds something else.
+        """
+        return cls._restored(*featureset_file.load(path))
+
+    @classmethod
+    def _restored(cls, config: Config, contents: Contents) -> Self:
+        if not isinstance(config.get("label"), str):
+            raise ConfigError("The config of a FeatureSet names its label.", found=repr(config))
+        made = cls(config["label"], contents.source.collection, uuid=config.get("uuid"))
+        made._contents = contents
+        return made
 
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
         if not isinstance(other, FeatureSet) or self.label != other.label:
             return False
-        mine, theirs = self._contents, other._contents
-        if list(mine.splits) != list(theirs.splits) or mine.splitter_records != theirs.splitter_records:
-            return False
-        if any(not np.array_equal(as_array(rows), as_array(theirs.splits[name])) for name, rows in mine.splits.items()):
-            return False
-        return (
-            mine.source.transforms == theirs.source.transforms
-            and mine.source.collection == theirs.source.collection
-        )
+        return self._contents.same_as(other._contents)
 
     def __hash__(self) -> int:
         return hash((FeatureSet, self.label))
@@ -505,9 +412,3 @@ class FeatureSet(ExperimentNode, ColumnAccess):
     def _window(self) -> Window:
         source = self.snapshot()
         return Window(source, slice(0, source.n_rows), source.schema)
-
-
-def _without_representation(name: str) -> str:
-    for representation in (RAW, TRANSFORMED):
-        name = name.removesuffix(f".{representation}")
-    return name

@@ -68,7 +68,7 @@ def derive_uuids(fingerprint_hex: str, rows: np.ndarray) -> np.ndarray:
 def _mix(words: np.ndarray) -> np.ndarray:
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return words ^ (words >> np.uint64(31))
+    return np.asarray(words ^ (words >> np.uint64(31)))
 
 
 def _type_name(arrow_type: pa.DataType) -> str:

@@ -1,6 +1,6 @@
 """The formats in which columns are handed out.
 
-``numpy``, ``dict_numpy``, ``arrow``, ``pandas``, ``polars``, ``list``, and the name of every installed backend.
+``numpy``, ``dict_numpy``, ``arrow``, ``pandas``, ``polars``, ``list``, and the name of every backend.
 A copy is made where the rows are not contiguous, where a column is transformed, and where the partner needs
 one: ``list`` always; pandas and polars for tensors and strings; backends as their ``to_array`` says.
 """

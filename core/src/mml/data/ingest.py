@@ -50,14 +50,15 @@ def _convert(values: Any, name: ColumnName) -> pa.Array | pa.ChunkedArray:
         return _from_masked(values, name)
     if isinstance(values, np.ndarray):
         return _from_numpy(values, name)
-    if isinstance(values, (pa.Array, pa.ChunkedArray)):
-        return _from_arrow(values, name)
     if type(values).__module__.partition(".")[0] == "pandas":
         return _from_pandas(values, name)
-    if hasattr(values, "__arrow_c_stream__"):
-        return _from_arrow(pa.chunked_array(values), name)
-    if hasattr(values, "__arrow_c_array__"):
-        return _from_arrow(pa.array(values), name)
+    arrow = _as_arrow(values)
+    if arrow is not None:
+        return _from_arrow(arrow, name)
+    return _from_any_sequence(values, name)
+
+
+def _from_any_sequence(values: Any, name: ColumnName) -> pa.Array | pa.ChunkedArray:
     if hasattr(values, "__array__"):
         return _from_numpy(np.asarray(values), name)
     if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__len__"):
@@ -68,6 +69,14 @@ def _convert(values: Any, name: ColumnName) -> pa.Array | pa.ChunkedArray:
             found=repr(values)[:80],
         )
     return _from_sequence(values, name)
+
+
+def _as_arrow(values: Any) -> pa.Array | pa.ChunkedArray | None:
+    if isinstance(values, (pa.Array, pa.ChunkedArray)):
+        return values
+    if hasattr(values, "__arrow_c_stream__"):
+        return pa.chunked_array(values)
+    return pa.array(values) if hasattr(values, "__arrow_c_array__") else None
 
 
 def _from_numpy(values: np.ndarray, name: ColumnName) -> pa.Array:
@@ -167,7 +176,7 @@ def _ragged_or_mixed(items: list[Any], name: ColumnName) -> DataError:
 
 def _shape_of(item: Any) -> tuple[int, ...] | None:
     try:
-        return np.shape(item)
+        return tuple(np.shape(item))
     except ValueError:
         return None
 
@@ -243,7 +252,9 @@ def _common_length(array: pa.Array, name: ColumnName, start: int, rows_per_sampl
     different = lengths != lengths[0]
     if different.any():
         position = int(np.argmax(different))
-        raise _ragged(name, start + position // rows_per_sample, (int(lengths[0]),), (int(lengths[position]),))
+        raise _ragged(
+            name, start + position // rows_per_sample, (int(lengths[0]),), (int(lengths[position]),)
+        )
     return int(lengths[0])
 
 
@@ -287,7 +298,11 @@ def _first_null(array: pa.Array) -> int | None:
     storage = array.storage if isinstance(array, pa.ExtensionArray) else array
     if pa.types.is_dictionary(storage.type):
         # A dictionary may hold a null among its values; the codes alone do not show it.
-        nulls = storage.is_null() if not storage.dictionary.null_count else pc.is_null(storage.dictionary_decode())
+        nulls = (
+            storage.is_null()
+            if not storage.dictionary.null_count
+            else pc.is_null(storage.dictionary_decode())
+        )
     elif storage.null_count == 0:
         return None
     else:
@@ -313,5 +328,3 @@ def _unsupported(name: ColumnName, found: str) -> DataError:
         expected=_SUPPORTED,
         found=found,
     )
-
-

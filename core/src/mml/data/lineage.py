@@ -72,7 +72,12 @@ class FitLineage:
 
     def get_state(self) -> State:
         """Return the lineage as arrays and JSON."""
-        return {"source": self.source, "split": self.split, "rows": self.rows.copy(), "uuids": self.uuids.copy()}
+        return {
+            "source": self.source,
+            "split": self.split,
+            "rows": self.rows.copy(),
+            "uuids": self.uuids.copy(),
+        }
 
     @classmethod
     def from_state(cls, state: State) -> Self:

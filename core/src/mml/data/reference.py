@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from mml.context import ExperimentContext
-from mml.data.schema import FEATURES, TAGS, TARGETS, Schema, Selection
+from mml.data.schema import FEATURES, RAW, TAGS, TARGETS, TRANSFORMED, Schema, Selection
 from mml.data.stacking import COMBINES
 from mml.errors import ColumnError, ConfigError, DataError, did_you_mean
 from mml.protocols import Config
@@ -111,6 +111,18 @@ class FeatureSetReference:
         except ColumnError as error:
             raise error.located({"FeatureSet": self.label}) from error
 
+    def check_keys(self, featureset: HasSchema) -> None:
+        """Raise ColumnError for a key that the FeatureSet does not have.
+
+        Representations are not looked at: a scaler may still be fitted before the reference is resolved.
+        """
+        for domain in (FEATURES, TARGETS, TAGS):
+            keys = [_without_representation(name) for name in getattr(self, domain)]
+            try:
+                featureset.schema.select(keys, domain=domain)
+            except ColumnError as error:
+                raise error.located({"FeatureSet": self.label}) from error
+
     def get_config(self) -> Config:
         """Return the reference as JSON-compatible values."""
         return {
@@ -135,3 +147,9 @@ class FeatureSetReference:
                 found=", ".join(map(str, settings)),
             )
         return cls(**settings)
+
+
+def _without_representation(name: str) -> str:
+    for representation in (RAW, TRANSFORMED):
+        name = name.removesuffix(f".{representation}") if isinstance(name, str) else name
+    return name

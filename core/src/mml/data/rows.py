@@ -66,7 +66,9 @@ def checked_positions(positions: object, n_rows: int) -> Rows:
     try:
         array = np.asarray(positions)
     except ValueError as cause:
-        raise DataError("Rows are numbered by a flat list of integers.", found=repr(positions)[:80]) from cause
+        raise DataError(
+            "Rows are numbered by a flat list of integers.", found=repr(positions)[:80]
+        ) from cause
     if array.dtype == bool and array.shape == (n_rows,):
         return compact(np.flatnonzero(array))
     if array.size == 0:

@@ -47,7 +47,9 @@ class ColumnName:
     def __post_init__(self) -> None:
         if self.domain not in DOMAINS:
             raise ColumnError(
-                f"{self.domain!r} is no domain.", expected=f"one of {listed(DOMAINS)}", found=repr(self.domain)
+                f"{self.domain!r} is no domain.",
+                expected=f"one of {listed(DOMAINS)}",
+                found=repr(self.domain),
             )
         for part, role in ((self.key, "key"), (self.representation, "representation")):
             if not isinstance(part, str) or not part.strip() or "." in part or "*" in part:

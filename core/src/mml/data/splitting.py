@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-import numpy as np
-
 from mml.data.protocols import SplitterLike
 from mml.data.records import SplitterRecord
 from mml.data.rows import Rows, checked_positions, count, pick
@@ -95,10 +93,3 @@ def _dependants(records: tuple[SplitterRecord, ...], names: set[str]) -> set[str
         if more <= dropped:
             return dropped
         dropped |= more
-
-
-def same_rows(left: Rows, right: Rows) -> bool:
-    """Return whether two splits hold the same rows in the same order."""
-    if isinstance(left, slice) and isinstance(right, slice):
-        return (left.start, left.stop) == (right.start, right.stop)
-    return isinstance(left, np.ndarray) and isinstance(right, np.ndarray) and np.array_equal(left, right)

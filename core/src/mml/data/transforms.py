@@ -6,7 +6,6 @@ that a FeatureSet swaps them in one assignment or stays as it was.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,6 +17,7 @@ from mml.data.records import FittedColumn, ScalerRecord
 from mml.data.rows import Rows, count
 from mml.data.schema import FEATURES, RAW, TARGETS, TRANSFORMED, ColumnName, ColumnSpec, Schema, Selection
 from mml.data.source import ColumnSource
+from mml.data.user_warning import warn_user
 from mml.data.view import FeatureSetView
 from mml.errors import ConfigError, DataError, LeakageWarning, MMLError, ScalerError, did_you_mean
 
@@ -44,7 +44,9 @@ class FitBlocks:
             yield self._source.take(self._column, block)
 
 
-def fit_record(source: ColumnSource, scaler: Any, *, domain: str, keys: Selection, view: FeatureSetView) -> ScalerRecord:
+def fit_record(
+    source: ColumnSource, scaler: Any, *, domain: str, keys: Selection, view: FeatureSetView
+) -> ScalerRecord:
     """Return the record of a scaler fitted on the rows of a view, on each column by itself.
 
     Parameters
@@ -181,12 +183,11 @@ def warn_of_leakage(splits: Mapping[str, Rows], *, view: FeatureSetView, what: s
         return
     if len(outside):
         held_out = sorted(name for name, rows in splits.items() if name != _TRAIN and _overlap(rows, outside))
-        warnings.warn(
+        warn_user(
             f"{what} was fitted on {len(outside)} of {view.n_samples} rows outside the training split of "
             f"{view.featureset.label!r}{f' ({held_out})' if held_out else ''}; first row {int(outside[0])}. "
             f"Scores on them are too good. Pass fit_to_split='train', or the split that you mean.",
             LeakageWarning,
-            stacklevel=4,
         )
 
 

@@ -1,13 +1,12 @@
 """`FeatureSetView`: rows and columns of a FeatureSet, by number and by name, without a copy.
 
-A view holds a slice or eight bytes a row. A view of a view is one index again; a view sees the parent's latest
-columns, so that a scaler fitted later shows in the splits made before.
+A view holds a slice or eight bytes a row. A view of a view is one index again; a view sees the parent's
+latest columns, so that a scaler fitted later shows in the splits made before.
 """
 
 from __future__ import annotations
 
 import uuid as uuid_module
-from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from mml.data.conditions import Conditions, matching
 from mml.data.lineage import FitLineage, uuid_words
 from mml.data.rows import Rows, as_array, checked_positions, count, pick
 from mml.data.schema import ColumnName, Selection
+from mml.data.splittable import Splittable
 from mml.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mml.data.protocols import SplitterLike
 
 
-class FeatureSetView(ColumnAccess):
+class FeatureSetView(ColumnAccess, Splittable):
     """Some rows and columns of a FeatureSet; made by splits, selections and filters.
 
     Parameters
@@ -173,37 +173,8 @@ class FeatureSetView(ColumnAccess):
     def split(
         self, splitter: SplitterLike | str, *, overwrite: bool = False, **settings: Any
     ) -> dict[str, FeatureSetView]:
-        """Divide these rows into named splits of the FeatureSet; see `FeatureSet.split`."""
+        """Divide these rows into named splits of the FeatureSet; arguments as in `FeatureSet.split`."""
         return self._featureset._split(self, splitter, overwrite=overwrite, settings=settings)
-
-    def split_random(
-        self,
-        *,
-        ratios: Mapping[str, float],
-        seed: int,
-        group_by: str | Iterable[str] | None = None,
-        stratify_by: str | Iterable[str] | None = None,
-        overwrite: bool = False,
-    ) -> dict[str, FeatureSetView]:
-        """Divide these rows at random into named splits of the FeatureSet; see `FeatureSet.split_random`."""
-        return self.split(
-            "mml/random",
-            overwrite=overwrite,
-            ratios=ratios,
-            seed=seed,
-            group_by=group_by,
-            stratify_by=stratify_by,
-        )
-
-    def split_by_condition(
-        self,
-        conditions: Mapping[str, Conditions],
-        *,
-        rest: str | None = None,
-        overwrite: bool = False,
-    ) -> dict[str, FeatureSetView]:
-        """Divide these rows by conditions; see `FeatureSet.split_by_condition`."""
-        return self.split("mml/condition", overwrite=overwrite, conditions=conditions, rest=rest)
 
     def lineage(self) -> FitLineage:
         """Return the record that something was fitted on these rows; their UUIDs are computed when asked."""

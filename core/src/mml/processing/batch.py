@@ -175,7 +175,9 @@ class Batch:
                 {
                     role: SampleData(
                         {name: to_array(array, device=device) for name, array in samples.features.items()},
-                        targets={name: to_array(array, device=device) for name, array in samples.targets.items()},
+                        targets={
+                            name: to_array(array, device=device) for name, array in samples.targets.items()
+                        },
                         tags=samples.tags,
                         mask=samples.mask,
                         sample_uuids=lambda samples=samples: samples.sample_uuids,  # type: ignore[misc]
@@ -188,7 +190,9 @@ class Batch:
     def _only(self) -> SampleData:
         if len(self.roles) != 1:
             raise SamplerError(
-                "The batch has several roles.", found=listed(self.roles), hint="Name one: batch['anchor'].features."
+                "The batch has several roles.",
+                found=listed(self.roles),
+                hint="Name one: batch['anchor'].features.",
             )
         return next(iter(self.roles.values()))
 

@@ -105,5 +105,7 @@ class Gatherer:
         for name in self._names:
             if name not in out or len(out[name]) < n_rows:
                 raise DataError(
-                    f"The buffer of '{name}' is too small.", expected=f"{n_rows} rows", hint="Use allocate(n_rows)."
+                    f"The buffer of '{name}' is too small.",
+                    expected=f"{n_rows} rows",
+                    hint="Use allocate(n_rows).",
                 )

@@ -91,6 +91,7 @@ def _scalars(view: FeatureSetView, column: str) -> np.ndarray:
 def _missing(values: np.ndarray) -> np.ndarray:
     if values.dtype == object:
         return np.fromiter((value is None for value in values.tolist()), dtype=bool, count=len(values))
-    if values.dtype.kind in "f":
-        return np.isnan(values)
-    return np.isnat(values) if values.dtype.kind in "mM" else np.zeros(len(values), dtype=bool)
+    if values.dtype.kind in "mM":
+        return np.asarray(np.isnat(values))
+    # Only a NaN differs from itself.
+    return np.asarray(values != values)  # noqa: PLR0124

@@ -85,7 +85,9 @@ class BoundSampler:
             raise StateError("This is no state of a bound sampler.", found=repr(state)[:80]) from cause
         if seed != self.seed:
             raise StateError(
-                "The state belongs to another order of rows.", expected=f"seed {self.seed}", found=f"seed {seed}"
+                "The state belongs to another order of rows.",
+                expected=f"seed {self.seed}",
+                found=f"seed {seed}",
             )
         if epoch < 0 or not 0 <= batch <= self.n_batches(epoch):
             raise StateError("The cursor lies outside of the epoch.", found=f"epoch {epoch}, batch {batch}")

@@ -55,7 +55,7 @@ def grouped_order(
 def weighted_draw(cumulative: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return ``n`` positions drawn with replacement, int64 ``(n,)``, by cumulative weights ``(n,)``."""
     drawn = np.searchsorted(cumulative, rng.random(len(cumulative)) * cumulative[-1], side="right")
-    return np.minimum(drawn, len(cumulative) - 1)
+    return np.asarray(np.minimum(drawn, len(cumulative) - 1))
 
 
 def borders_of(sizes: np.ndarray, *, batch_size: int, drop_last: bool) -> tuple[np.ndarray, np.ndarray]:

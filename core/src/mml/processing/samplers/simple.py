@@ -145,12 +145,12 @@ class _Order:
         sampler = self._sampler
         rng = generator(self._seed, "sampler", "epoch", epoch) if sampler.shuffle else None
         positions = self._positions(rng)
-        settings = {"batch_size": sampler.batch_size, "drop_last": sampler.drop_last}
+        size, drop_last = sampler.batch_size, sampler.drop_last
         if self._groups is None:
-            order, borders = single_run(self._rows[positions], **settings)
+            order, borders = single_run(self._rows[positions], batch_size=size, drop_last=drop_last)
             return Epoch({DEFAULT_ROLE: order}, borders)
         positions, sizes = grouped_order(self._groups, positions, rng)
-        keep, borders = borders_of(sizes, **settings)
+        keep, borders = borders_of(sizes, batch_size=size, drop_last=drop_last)
         return Epoch({DEFAULT_ROLE: self._rows[positions[keep]]}, borders)
 
     def _positions(self, rng: np.random.Generator | None) -> np.ndarray:

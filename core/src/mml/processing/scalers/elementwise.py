@@ -13,7 +13,7 @@ from mml.protocols import Config, State
 
 
 def output_dtype(dtype: np.dtype) -> np.dtype:
-    """Return the dtype of scaled values: a float's own; for integers the smallest float of 32 bits or more."""
+    """Return the dtype of scaled values: a float's own; for integers float32 or, where needed, float64."""
     return dtype if dtype.kind == "f" else np.result_type(dtype, np.float32)
 
 
@@ -40,7 +40,9 @@ def read_statistics(scaler: object, state: State, names: Sequence[str]) -> tuple
     if not state:
         return (None,) * len(names)
     if set(state) != set(names):
-        raise StateError(f"This is no state of {scaler!r}.", expected=repr(list(names)), found=repr(list(state)))
+        raise StateError(
+            f"This is no state of {scaler!r}.", expected=repr(list(names)), found=repr(list(state))
+        )
     arrays = [np.array(state[name], dtype=np.float64) for name in names]
     if len({array.shape for array in arrays}) != 1:
         raise StateError(f"The statistics of {scaler!r} differ in shape.")

@@ -19,8 +19,8 @@ from mml.protocols import Config, State
 class MinMaxScaler:
     """Maps the smallest and the largest value that it saw, per feature element, onto a range.
 
-    A constant element maps to the lower end. Values outside of what was seen are not clipped. Dtypes are as in
-    `StandardScaler`.
+    A constant element maps to the lower end. Values outside of what was seen are not clipped. Dtypes
+    are as in `StandardScaler`.
 
     Parameters
     ----------

@@ -52,10 +52,9 @@ class StandardScaler:
     def transform(self, values: np.ndarray) -> np.ndarray:
         """Return ``(values - mean) / scale``, of the same shape."""
         mean, scale = require_fitted(self, self.mean_, self.scale_)
-        mapped = np.subtract(values, mean, dtype=np.float64)
-        return np.divide(mapped, scale, out=mapped if mapped.ndim else None).astype(
-            output_dtype(values.dtype), copy=False
-        )
+        mapped = np.asarray(np.subtract(values, mean, dtype=np.float64))
+        np.divide(mapped, scale, out=mapped)
+        return mapped.astype(output_dtype(values.dtype), copy=False)
 
     def inverse_transform(self, values: np.ndarray) -> np.ndarray:
         """Return ``values * scale + mean``, of the same shape."""

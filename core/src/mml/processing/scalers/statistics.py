@@ -118,5 +118,6 @@ def _require_values(count: np.ndarray) -> None:
     if not np.all(count):
         position = tuple(int(index) for index in np.argwhere(np.atleast_1d(count == 0))[0])
         raise ScalerError(
-            "There is no value to learn from: all are NaN.", where={"element": position if count.ndim else None}
+            "There is no value to learn from: all are NaN.",
+            where={"element": position if count.ndim else None},
         )

@@ -60,7 +60,7 @@ def strata_table(strata: np.ndarray, sizes: np.ndarray, shares: np.ndarray) -> n
     Cox, "A constructive procedure for unbiased controlled rounding", JASA 1987; Gale and Ryser 1957.
     """
     exact = strata[:, np.newaxis] * shares
-    table = np.floor(exact + 1e-9).astype(np.int64)
+    table: np.ndarray = np.floor(exact + 1e-9).astype(np.int64)
     missing = sizes - table.sum(axis=0)
     for stratum in np.argsort(-(strata - table.sum(axis=1)), kind="stable"):
         rest = int(strata[stratum] - table[stratum].sum())
@@ -109,9 +109,7 @@ def deal_groups(group_sizes: np.ndarray, shares: np.ndarray, rng: np.random.Gene
     return _fill_empty(labels, group_sizes, shares)
 
 
-def deal_stratified_groups(
-    table: np.ndarray, shares: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
+def deal_stratified_groups(table: np.ndarray, shares: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return the split of each group so that strata keep their shares as far as whole groups allow.
 
     Greedy, largest groups first, in random order among equals: each goes where it leaves the smallest sum of

@@ -63,7 +63,7 @@ class ConditionSplitter:
             if twice.any():
                 row = int(np.argmax(twice))
                 raise SplitError(
-                    f"{int(twice.sum())} rows fulfil the conditions of both {names[labels[row]]!r} and {name!r}.",
+                    f"{int(twice.sum())} rows belong to both {names[labels[row]]!r} and {name!r}.",
                     where={"view": view.label, "row": int(own[row])},
                     expected="conditions that exclude each other",
                 )

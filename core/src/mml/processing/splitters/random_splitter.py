@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -11,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from mml.data import FeatureSetView
+from mml.data.user_warning import warn_user
 from mml.errors import ConfigError, SplitError, StrataWarning
 from mml.processing.group_codes import as_columns, group_codes
 from mml.processing.splitters.allocation import (
@@ -53,7 +53,9 @@ class RandomSplitter:
     def __post_init__(self) -> None:
         object.__setattr__(self, "ratios", _checked_ratios(self.ratios))
         if isinstance(self.seed, bool) or not isinstance(self.seed, (int, np.integer)) or self.seed < 0:
-            raise SplitError("A random split needs a seed.", expected="an integer from 0", found=repr(self.seed))
+            raise SplitError(
+                "A random split needs a seed.", expected="an integer from 0", found=repr(self.seed)
+            )
         object.__setattr__(self, "seed", int(self.seed))
         for setting in ("group_by", "stratify_by"):
             object.__setattr__(self, setting, as_columns(getattr(self, setting)) or None)
@@ -114,10 +116,12 @@ class RandomSplitter:
                 expected="at least one group per split, because a group is never divided",
             )
         if strata is None:
-            return deal_groups(group_sizes, shares, rng)[groups]
-        n_strata = int(strata.max()) + 1
-        table = np.bincount(groups * n_strata + strata, minlength=len(group_sizes) * n_strata)
-        return deal_stratified_groups(table.reshape(-1, n_strata), shares, rng)[groups]
+            of_group = deal_groups(group_sizes, shares, rng)
+        else:
+            n_strata = int(strata.max()) + 1
+            table = np.bincount(groups * n_strata + strata, minlength=len(group_sizes) * n_strata)
+            of_group = deal_stratified_groups(table.reshape(-1, n_strata), shares, rng)
+        return np.asarray(of_group[groups])
 
     def _report_strata(
         self, view: FeatureSetView, strata: np.ndarray, labels: np.ndarray, shares: np.ndarray
@@ -129,13 +133,13 @@ class RandomSplitter:
         if not (uneven | absent).any():
             return
         worst = int(np.argmax(np.where(uneven | absent, off + absent, -1)))
-        example = view.take([int(np.argmax(strata == worst))]).get_data(as_columns(self.stratify_by), fmt="list")
-        warnings.warn(
-            f"Splitting {view.label!r} by {self.stratify_by}: {int(uneven.sum())} of {n_strata} strata are more "
-            f"than one sample off their share, {int(absent.sum())} are missing from a split; for example "
+        first = view.take([int(np.argmax(strata == worst))])
+        example = first.get_data(as_columns(self.stratify_by), fmt="list")
+        warn_user(
+            f"Splitting {view.label!r} by {self.stratify_by}: {int(uneven.sum())} of {n_strata} strata are "
+            f"more than one sample off their share, {int(absent.sum())} are missing from a split; for example "
             f"{example} has {held[worst].tolist()} samples in {list(self.ratios)}.",
             StrataWarning,
-            stacklevel=2,
         )
 
     def get_config(self) -> Config:
@@ -171,7 +175,9 @@ def _checked_ratios(ratios: Mapping[str, float]) -> dict[str, float]:
         is_number = isinstance(share, (int, float, np.integer, np.floating)) and not isinstance(share, bool)
         if not is_number or not math.isfinite(share) or share <= 0:
             raise SplitError(
-                f"The share of {name!r} is not a positive number.", expected="above 0, up to 1", found=repr(share)
+                f"The share of {name!r} is not a positive number.",
+                expected="above 0, up to 1",
+                found=repr(share),
             )
     total = math.fsum(float(share) for share in ratios.values())
     if abs(total - 1) > 1e-9:
