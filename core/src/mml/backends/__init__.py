@@ -4,7 +4,7 @@ from mml.backends.access import convert, get_backend
 from mml.backends.base_model import BaseModel, VariableSpec
 from mml.backends.capabilities import Capabilities
 from mml.backends.contract import ComputeBackend, ModelSource, StepGradients
-from mml.backends.losses import CallableLoss, CanonicalLoss, require_equal_shapes
+from mml.backends.losses import CallableLoss, CanonicalLoss, loss_on_rows, require_equal_shapes
 from mml.backends.names import Backend
 from mml.backends.ops import ArrayOps, NumpyOps
 from mml.backends.program import Block, BlockResult, Controls, Program
@@ -33,5 +33,6 @@ __all__ = [
     "VariableSpec",
     "convert",
     "get_backend",
+    "loss_on_rows",
     "require_equal_shapes",
 ]

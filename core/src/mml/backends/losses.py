@@ -6,10 +6,13 @@ it likes, and is held to one number or one a row.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from mml.backends.ops import ArrayOps
+from mml.backends.segment import SegmentLoss
 from mml.errors import LossError, ShapeError
 
 
@@ -75,6 +78,26 @@ class CallableLoss:
             )
         trailing = tuple(range(1, len(shape)))
         return self.ops.mean(result, trailing) if trailing else result
+
+
+def loss_on_rows(loss: SegmentLoss, values: Mapping[str, np.ndarray], count: int) -> Any:
+    """Compute one loss of a step over NumPy values, row weights included.
+
+    Parameters
+    ----------
+    loss : SegmentLoss
+    values : mapping of str to ndarray
+        The step's values by name, live rows first.
+    count : int
+        Rows that are live in all arguments, at least one.
+    """
+    arrays = [values[name][:count] for name in loss.arguments]
+    positional = () if loss.keywords else arrays
+    named: dict[str, Any] = dict(zip(loss.keywords, arrays, strict=True)) if loss.keywords else {}
+    if loss.sample_weight is None:
+        return loss.function(*positional, **named)
+    per_row = loss.function(*positional, reduction="none", **named)
+    return np.sum(per_row * values[loss.sample_weight][:count].reshape(-1)) / count
 
 
 def require_equal_shapes(outputs: Any, targets: Any) -> None:

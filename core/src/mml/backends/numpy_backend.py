@@ -13,6 +13,7 @@ import numpy as np
 from mml.backends.base_model import BaseModel, Shape, VariableSpec
 from mml.backends.capabilities import Capabilities
 from mml.backends.contract import ComputeBackend, ModelSource, StepGradients
+from mml.backends.losses import loss_on_rows
 from mml.backends.ops import NumpyOps
 from mml.backends.segment import Call, Segment
 from mml.errors import ConfigError, ModelError, ShapeError, StateError
@@ -63,7 +64,7 @@ class NumpyBackend(ComputeBackend):
         losses: list[Any] = []
         for loss in segment.losses:
             count = rows[loss.rows]
-            losses.append(self._loss(loss, known, count) if count else None)
+            losses.append(loss_on_rows(loss, known, count) if count else None)
         return StepGradients(losses=losses, gradients={}, outputs={key: known.get(key) for key in segment.outputs})
 
     def _call(self, call: Call, arrays: list[np.ndarray]) -> np.ndarray:
@@ -71,18 +72,6 @@ class NumpyBackend(ComputeBackend):
             return np.asarray(call.merge.merge(self.ops, arrays))
         assert call.model is not None  # a call has a model or a merge: Segment's own invariant
         return call.model.forward(arrays[0])
-
-    def _loss(self, loss: Any, known: Mapping[str, Any], count: int) -> Any:
-        arguments = [known[name][:count] for name in loss.arguments]
-        if loss.keywords:
-            named = dict(zip(loss.keywords, arguments, strict=True))
-            arguments = []
-        else:
-            named = {}
-        if loss.sample_weight is None:
-            return loss.function(*arguments, **named)
-        per_row = loss.function(*arguments, reduction="none", **named)
-        return np.sum(per_row * known[loss.sample_weight][:count].reshape(-1)) / count
 
 
 class FunctionModel(BaseModel):

@@ -83,7 +83,8 @@ class Program(ABC):
     def stage(self, block: Block) -> Any:
         """Bring a block to the device.
 
-        Returns only when the host buffers of the block may be overwritten.
+        Returns only when the host buffers of the block may be overwritten; except in mode ``fit``, where
+        the one step's arrays are handed over uncopied and stay as they are until `run` has returned.
         """
 
     @abstractmethod

@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
@@ -46,14 +47,14 @@ def name_of(cls: type) -> str:
     return registry("models").name_of(cls)
 
 
-def arguments_of(estimator: Any, *, where: str) -> dict[str, Any]:
+def arguments_of(estimator: Any, *, where: str = "") -> dict[str, Any]:
     """Return the constructor arguments that differ from their defaults, as JSON.
 
     Parameters
     ----------
     estimator : object with `get_params`
     where : str
-        The place, for messages.
+        The estimator around this one, for messages.
 
     Raises
     ------
@@ -61,7 +62,8 @@ def arguments_of(estimator: Any, *, where: str) -> dict[str, Any]:
         Naming the argument that JSON cannot hold.
     """
     return {
-        name: _written(value, f"{where}, argument {name!r}") for name, value in chosen_of(estimator).items()
+        name: _written(value, f"{where}argument {name!r} of {type(estimator).__name__}")
+        for name, value in chosen_of(estimator).items()
     }
 
 
@@ -128,20 +130,21 @@ def read(value: Any, *, where: str) -> Any:
 
 
 def _read_mark(value: dict[str, Any], where: str) -> Any:
-    match value:
-        case {"tuple": parts}:
-            return tuple(read(one, where=where) for one in parts)
-        case {"items": pairs}:
-            return {read(key, where=where): read(one, where=where) for key, one in pairs}
-        case {"float": text}:
-            return float(text)
-        case {"slice": parts}:
-            return slice(*parts)
-        case {"array": parts, "dtype": dtype}:
-            return np.array(read(parts, where=where), dtype=np.dtype(dtype))
-        case {"dtype": dtype}:
-            return np.dtype(dtype).type
-    return _made(value["model"], value.get("kwargs", {}), where)
+    if "model" in value:
+        return _made(value["model"], value.get("kwargs", {}), where)
+    if "array" in value:
+        return np.array(read(value["array"], where=where), dtype=np.dtype(value["dtype"]))
+    ((mark, content),) = value.items()
+    return _READERS[mark](read(content, where=where))
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "tuple": tuple,
+    "items": dict,
+    "float": float,
+    "slice": lambda parts: slice(*parts),
+    "dtype": lambda name: np.dtype(name).type,
+}
 
 
 def _made(name: str, kwargs: Mapping[str, Any], where: str) -> Any:
@@ -152,40 +155,81 @@ def _made(name: str, kwargs: Mapping[str, Any], where: str) -> Any:
     return make(cls, kwargs, node=where)
 
 
+@singledispatch
 def _written(value: Any, where: str) -> Any:
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else {"float": str(float(value))}
-    if isinstance(value, list):
-        return [_written(one, where) for one in value]
-    if type(value) is tuple:
-        return {"tuple": [_written(one, where) for one in value]}
-    if isinstance(value, dict):
-        return _written_dict(value, where)
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biufU":
-        return {"array": _written(value.tolist(), where), "dtype": value.dtype.str}
-    if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic)):
-        return {"dtype": np.dtype(value).name}
-    if isinstance(value, slice):
-        return {"slice": [_written(one, where) for one in (value.start, value.stop, value.step)]}
-    if hasattr(value, "get_params") and not isinstance(value, type):
-        inner = f"{where}: {type(value).__name__}"
-        return {"model": name_of(type(value)), "kwargs": arguments_of(value, where=inner)}
-    raise ConfigError(
+    if hasattr(value, "get_params"):
+        return {"model": name_of(type(value)), "kwargs": arguments_of(value, where=f"{where}, ")}
+    raise _unwritable(value, where)
+
+
+@_written.register(type(None))
+@_written.register(bool)
+@_written.register(int)
+@_written.register(str)
+def _(value: Any, _where: str) -> Any:
+    return value
+
+
+@_written.register
+def _(value: float, _where: str) -> Any:
+    return float(value) if math.isfinite(value) else {"float": str(float(value))}
+
+
+@_written.register
+def _(value: np.generic, where: str) -> Any:
+    return _written(value.item(), where)
+
+
+@_written.register
+def _(value: list, where: str) -> Any:  # type: ignore[type-arg]  # a dispatch goes by the bare class
+    return [_written(one, where) for one in value]
+
+
+@_written.register
+def _(value: tuple, where: str) -> Any:  # type: ignore[type-arg]  # a dispatch goes by the bare class
+    if type(value) is not tuple:
+        raise _unwritable(value, where)
+    return {"tuple": [_written(one, where) for one in value]}
+
+
+@_written.register
+def _(value: dict, where: str) -> Any:  # type: ignore[type-arg]  # a dispatch goes by the bare class
+    if all(isinstance(key, str) for key in value) and set(value) not in _MARKS:
+        return {key: _written(one, where) for key, one in value.items()}
+    return {"items": [[_written(key, where), _written(one, where)] for key, one in value.items()]}
+
+
+@_written.register
+def _(value: np.ndarray, where: str) -> Any:
+    if value.dtype.kind not in "biufU":
+        raise _unwritable(value, where)
+    return {"array": _written(value.tolist(), where), "dtype": value.dtype.str}
+
+
+@_written.register
+def _(value: np.dtype, _where: str) -> Any:
+    return {"dtype": value.name}
+
+
+@_written.register
+def _(value: type, where: str) -> Any:
+    if not issubclass(value, np.generic):
+        raise _unwritable(value, where)
+    return {"dtype": np.dtype(value).name}
+
+
+@_written.register
+def _(value: slice, where: str) -> Any:
+    return {"slice": [_written(one, where) for one in (value.start, value.stop, value.step)]}
+
+
+def _unwritable(value: Any, where: str) -> ConfigError:
+    return ConfigError(
         "This argument of an estimator cannot be written into a configuration.",
         where=where,
         found=repr(value),
         hint="Use a name that scikit-learn knows, or make a subclass that needs no such argument.",
     )
-
-
-def _written_dict(value: dict[Any, Any], where: str) -> dict[str, Any]:
-    if all(isinstance(key, str) for key in value) and set(value) not in _MARKS:
-        return {key: _written(one, where) for key, one in value.items()}
-    return {"items": [[_written(key, where), _written(one, where)] for key, one in value.items()]}
 
 
 def _defaults(target: Any) -> dict[str, Any]:
@@ -229,6 +273,8 @@ def _same(value: Any, default: Any) -> bool:
         return True
     if type(value) is not type(default):
         return False
+    if isinstance(value, float) and math.isnan(value):
+        return math.isnan(default)
     if isinstance(value, np.ndarray):
         return bool(value.dtype == default.dtype and np.array_equal(value, default))
     same = value == default

@@ -62,7 +62,7 @@ class SklearnBackend(ComputeBackend):
         return SklearnProgram(self, segment)
 
     @contextmanager
-    def scope(self, *, deterministic: bool = False) -> Iterator[None]:
+    def scope(self, *, deterministic: bool = False) -> Iterator[None]:  # noqa: ARG002 -- estimators always are
         """Hold NumPy's global generator, the one thing that scikit-learn keeps for the whole process."""
         with global_generator():
             yield

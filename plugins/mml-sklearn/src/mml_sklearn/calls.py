@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,7 +19,8 @@ def explained(estimator: Any, method: str, *, node: str) -> Iterator[None]:
     try:
         yield
     except MMLError as error:
-        raise error.located({"node": node})
+        error.located({"node": node})
+        raise
     except NotFittedError as cause:
         raise not_fitted(estimator, node=node) from cause
     except Exception as cause:
@@ -43,3 +45,18 @@ def _hint(message: str) -> str | None:
     if "requires y" in message or "'y'" in message:
         return "Give the FeatureSet's reference targets, or bind the phase to one that has them."
     return None
+
+
+def takes_targets(method: Any) -> bool:
+    """Whether a learning method has a place for targets after its inputs."""
+    parameters = inspect.signature(method).parameters.values()
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(one.kind in positional for one in parameters) > 1 or any(
+        one.kind is inspect.Parameter.VAR_POSITIONAL for one in parameters
+    )
+
+
+def must_have_targets(method: Any) -> bool:
+    """Whether a learning method cannot do without targets."""
+    parameter = inspect.signature(method).parameters.get("y")
+    return parameter is not None and parameter.default is inspect.Parameter.empty

@@ -97,6 +97,8 @@ def as_output(result: Any, n_rows: int, *, node: str, method: str) -> np.ndarray
     elif isinstance(result, list):
         result = _stacked(result, node=node, method=method)
     array = np.asarray(result)
+    if n_rows == 1 and array.ndim == 1 and len(array) != 1:
+        array = array.reshape(1, -1)  # some estimators squeeze a lone row
     if array.ndim == 0 or len(array) != n_rows:
         raise ShapeError(
             f"The estimator's {method} did not keep the rows, so it cannot stand in a graph.",

@@ -14,21 +14,17 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mml.backends import BaseModel, VariableSpec
-from mml.errors import ConfigError, ModelError, ShapeError, StateError, listed
+from mml.errors import MMLError, ModelError, ShapeError
 from mml.protocols import Config, State
-from mml_sklearn.arguments import arguments_of, chosen_of, name_of
-from mml_sklearn.blob import estimator_bytes, estimator_from_bytes
-from mml_sklearn.calls import explained, not_fitted
+from mml_sklearn.arguments import arguments_of, name_of
+from mml_sklearn.calls import explained, must_have_targets, not_fitted, takes_targets
 from mml_sklearn.convert import as_matrix, as_output, as_targets, n_features_of
+from mml_sklearn.outputs import output_method
 from mml_sklearn.random_state import open_parameters, seeded
-from mml_sklearn.widths import promised_shape
+from mml_sklearn.states import estimator_of, state_of
+from mml_sklearn.widths import fitted_shape, promised_shape
 
 Shape = tuple[int, ...]
-
-OUTPUTS = ("transform", "predict_proba", "predict", "predict_log_proba", "decision_function", "score_samples")
-"""Methods that may give a node's output; the first three in the order of preference."""
-
-_STATE = "estimator"
 
 
 class ScikitWrapper(BaseModel):
@@ -71,7 +67,7 @@ class ScikitWrapper(BaseModel):
         self.estimator = estimator
         self.label = label
         self.chosen_output = output
-        self.output = _output_method(estimator, output, label)
+        self.output = output_method(estimator, output, node=label)
         self._declared = declared
         self._written = written
         self._open_parameters = open_parameters(estimator)
@@ -112,7 +108,7 @@ class ScikitWrapper(BaseModel):
         if self._promised is not None or not self.is_built:
             return self._promised
         if self._seen is None and self.is_fitted:
-            self._seen = self._probe().shape[1:]
+            self._seen = fitted_shape(self.estimator, self.output) or self._probe().shape[1:]
         return self._seen
 
     @property
@@ -212,11 +208,8 @@ class ScikitWrapper(BaseModel):
         if self._written is not None:
             config = {"backend": self.backend, **copy.deepcopy(self._written)}
         else:
-            try:
-                name = name_of(type(self.estimator))
-            except ConfigError as error:
-                raise error.located({"node": self.label})
-            kwargs = arguments_of(self.estimator, where=f"node {self.label!r}")
+            with self._located():
+                name, kwargs = name_of(type(self.estimator)), arguments_of(self.estimator)
             config = {"model": name, "backend": self.backend, "kwargs": kwargs}
         if self.chosen_output is not None:
             config["kwargs"]["output"] = self.chosen_output
@@ -227,13 +220,12 @@ class ScikitWrapper(BaseModel):
     def get_state(self) -> State:
         """Return the whole estimator as bytes of skops, equal for equal estimators."""
         with self._located():
-            return {_STATE: np.frombuffer(estimator_bytes(self.estimator), dtype=np.uint8).copy()}
+            return state_of(self.estimator)
 
     def set_state(self, state: State) -> None:
         """Put an estimator back into the object at hand; it must be of the same class and arguments."""
         with self._located():
-            loaded = estimator_from_bytes(_blob(state), like=self.estimator)
-            self._check_kind(loaded)
+            loaded = estimator_of(state, like=self.estimator, input_shape=self._input_shape)
         self._keep_initial()
         _replace(self.estimator, vars(loaded))
         self._seen = None
@@ -278,18 +270,18 @@ class ScikitWrapper(BaseModel):
         if targets is None:
             self._require_no_targets(method)
             return [matrix]
-        if not _takes_targets(method):
+        if not takes_targets(method):
             return [matrix]
         return [matrix, as_targets(targets, len(matrix), node=self.label)]
 
     def _require_no_targets(self, method: Any) -> None:
         from sklearn.base import is_classifier, is_regressor
 
-        if is_classifier(self.estimator) or is_regressor(self.estimator) or _must_have_targets(method):
+        if is_classifier(self.estimator) or is_regressor(self.estimator) or must_have_targets(method):
             raise ModelError(
                 f"{self._title} learns from targets, and there are none.",
                 where={"node": self.label},
-                hint="Give the FeatureSet's reference targets, e.g. cells.reference(features='x', targets='y').",
+                hint="Give the FeatureSet's reference targets, e.g. reference(features='x', targets='y').",
             )
 
     @contextmanager
@@ -311,8 +303,9 @@ class ScikitWrapper(BaseModel):
     def _located(self) -> Iterator[None]:
         try:
             yield
-        except StateError as error:
-            raise error.located({"node": self.label})
+        except MMLError as error:
+            error.located({"node": self.label})
+            raise
 
     def _probe(self) -> np.ndarray:
         """Return the output of one made-up row, which has the shape and dtype of every other."""
@@ -331,108 +324,10 @@ class ScikitWrapper(BaseModel):
             )
         self._seen = shape
 
-    def _check_kind(self, loaded: Any) -> None:
-        if type(loaded) is not type(self.estimator):
-            raise StateError(
-                "The state is that of another estimator.",
-                expected=type(self.estimator).__qualname__,
-                found=type(loaded).__qualname__,
-            )
-        for name, (own, other) in _differences(self.estimator, loaded).items():
-            raise StateError(
-                f"The state is that of a {self._title} with other arguments.",
-                expected=f"{name}={own!r}",
-                found=f"{name}={other!r}",
-            )
-        width = getattr(loaded, "n_features_in_", None)
-        if self._input_shape is not None and width is not None:
-            expected = n_features_of(self._input_shape, node=self.label)
-            if width != expected:
-                raise StateError(
-                    f"The state is that of a {self._title} fitted on other inputs.",
-                    expected=f"{expected} features",
-                    found=f"{width} features",
-                )
-
     def _keep_initial(self) -> None:
         # Only now: a model that never changes needs no second copy of its values.
         if self._initial is None:
             self._initial = copy.deepcopy(vars(self.estimator))
-
-
-def _output_method(estimator: Any, output: str | None, label: str) -> str:
-    present = [name for name in OUTPUTS if hasattr(estimator, name)]
-    title = type(estimator).__name__
-    if output is None:
-        if present:
-            return present[0]
-        raise ModelError(
-            f"{title} has no output for rows that it was not fitted on.",
-            where={"node": label},
-            expected="an estimator with transform, predict_proba or predict",
-            found=f"{title} has {listed([name for name in _ONLY_FITTED if hasattr(estimator, name)])}",
-            hint="Take an estimator that can be applied to new rows.",
-        )
-    if output not in present:
-        raise ModelError(
-            f"{title} has no output {output!r}.",
-            where={"node": label},
-            expected=f"one of {listed(present)}" if present else "another estimator",
-            found=repr(output),
-            hint="Some methods appear only with certain arguments, as in SVC(probability=True).",
-        )
-    return output
-
-
-_ONLY_FITTED = ("fit_transform", "fit_predict", "fit")
-
-
-def _takes_targets(method: Any) -> bool:
-    parameters = inspect.signature(method).parameters.values()
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(one.kind in positional for one in parameters) > 1 or any(
-        one.kind is inspect.Parameter.VAR_POSITIONAL for one in parameters
-    )
-
-
-def _must_have_targets(method: Any) -> bool:
-    parameter = inspect.signature(method).parameters.get("y")
-    return parameter is not None and parameter.default is inspect.Parameter.empty
-
-
-def _differences(own: Any, other: Any) -> dict[str, tuple[Any, Any]]:
-    """Return the arguments that differ, by name; those without a written form are left to their types."""
-    first, second = _comparable(own), _comparable(other)
-    return {
-        name: (first.get(name), second.get(name))
-        for name in sorted({*first, *second})
-        if first.get(name) != second.get(name)
-    }
-
-
-def _comparable(estimator: Any) -> dict[str, Any]:
-    chosen = chosen_of(estimator)
-    try:
-        return arguments_of(estimator, where="")
-    except ConfigError:
-        return {name: type(value).__qualname__ for name, value in chosen.items()}
-
-
-def _blob(state: State) -> bytes:
-    if set(state) != {_STATE}:
-        raise StateError(
-            "The state of an estimator has exactly one entry.",
-            expected=repr(_STATE),
-            found=listed(sorted(state)),
-        )
-    array = state[_STATE]
-    if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim != 1:
-        raise StateError(
-            "The state of an estimator is an array of bytes.",
-            expected="uint8 of shape (n,)",
-            found=f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else repr(array),
-        )
-    return array.tobytes()
 
 
 def _replace(estimator: Any, values: dict[str, Any]) -> None:

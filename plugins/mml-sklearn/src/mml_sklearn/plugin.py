@@ -1,4 +1,4 @@
-"""What scikit-learn brings to MML, declared by name: the backend, every estimator, and its bundled data sets.
+"""What scikit-learn brings to MML, declared by name: the backend, every estimator, scalers, and data sets.
 
 This module is imported to list what is installed, so it imports no framework.
 """
@@ -18,6 +18,16 @@ _DATASETS = {
     "digits": "Handwritten digits as 8 x 8 grey values: 1797 rows, ten classes.",
 }
 
+_SCALERS = {
+    "StandardScaler": "Mean 0 and variance 1 per feature.",
+    "MinMaxScaler": "From smallest to largest value onto a range.",
+    "MaxAbsScaler": "The largest absolute value becomes 1.",
+    "RobustScaler": "Centred at the median, scaled by the range between quantiles.",
+    "QuantileTransformer": "Ranks: a uniform or normal distribution per feature.",
+    "PowerTransformer": "Yeo-Johnson or Box-Cox, towards a normal distribution.",
+    "Normalizer": "Every sample to length 1; cannot be inverted.",
+}
+
 
 @hookimpl
 def mml_plugin() -> PluginInfo:
@@ -27,7 +37,7 @@ def mml_plugin() -> PluginInfo:
 
 @hookimpl
 def mml_components() -> Iterator[Component]:
-    """Declare the backend, the estimators and the data sets."""
+    """Declare the backend, the estimators, the scalers and the data sets."""
     yield Component(
         "backends",
         "sklearn",
@@ -40,6 +50,8 @@ def mml_components() -> Iterator[Component]:
         yield Component(
             "models", "sklearn", name, f"{module}:{name}", f"{name} of {module}.", backend="sklearn"
         )
+    for name, text in _SCALERS.items():
+        yield Component("scalers", "sklearn", name, f"mml_sklearn.scalers:{name}", text)
     for name, text in _DATASETS.items():
         yield Component("datasets", "sklearn", name, f"mml_sklearn.datasets:{name}", text)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mml.backends import Block, BlockResult, Call, Controls, Program, Segment, SegmentInput
+from mml.backends import Block, BlockResult, Call, Controls, Program, Segment, SegmentInput, loss_on_rows
 from mml.errors import BackendError, ModelError
 from mml_sklearn.models import ScikitWrapper
 from mml_sklearn.random_state import global_generator
@@ -114,18 +114,8 @@ class SklearnProgram(Program):
         result = np.full(len(self.segment.losses), np.nan)
         for index, loss in enumerate(self.segment.losses):
             count = int(rows[loss.rows])
-            if not count:
-                continue
-            arrays = [values[name][:count] for name in loss.arguments]
-            named = dict(zip(loss.keywords, arrays, strict=True)) if loss.keywords else {}
-            positional = [] if loss.keywords else arrays
-            if loss.sample_weight is None:
-                result[index] = float(loss.function(*positional, **named))
-            else:
-                per_row = loss.function(*positional, reduction="none", **named)
-                result[index] = float(
-                    np.sum(per_row * values[loss.sample_weight][:count].reshape(-1)) / count
-                )
+            if count:
+                result[index] = float(loss_on_rows(loss, values, count))
         return result
 
 

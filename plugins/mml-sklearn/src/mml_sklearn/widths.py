@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 Shape = tuple[int, ...]
 
 # With these, `n_components` is an upper bound, or one of several things that decide.
@@ -33,6 +35,25 @@ def promised_shape(estimator: Any, output: str, n_features: int) -> Shape | None
     if output == "score_samples" or (output == "predict" and _gives_labels(estimator)):
         return (1,)
     return None
+
+
+def fitted_shape(estimator: Any, output: str) -> Shape | None:
+    """Return the shape of one output row as a fitted estimator tells it without running, else None."""
+    if output == "transform":
+        names = getattr(estimator, "get_feature_names_out", None)
+        return None if names is None else _counted(names)
+    classes = getattr(estimator, "classes_", None)
+    if output in ("predict_proba", "predict_log_proba") and isinstance(classes, np.ndarray):
+        return (len(classes),)
+    return None
+
+
+def _counted(names: Any) -> Shape | None:
+    try:
+        return (len(names()),)
+    except (AttributeError, TypeError, ValueError):
+        # Combinations of estimators know their names only if every part does; then output tells.
+        return None
 
 
 def _width(estimator: Any, n_features: int) -> int | None:
