@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -336,7 +337,10 @@ def test_many_threads_register_under_one_label_and_one_wins(context):
 def test_a_reader_finds_the_label_at_every_moment_while_it_is_overwritten(context):
     Node("cells")
     context.policy = RegistrationPolicy.OVERWRITE
+    nodes = [detached("cells") for _ in range(1000)]
     stop, missing = threading.Event(), []
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
 
     def read():
         while not stop.is_set():
@@ -345,11 +349,11 @@ def test_a_reader_finds_the_label_at_every_moment_while_it_is_overwritten(contex
 
     reader = threading.Thread(target=read)
     reader.start()
-    with context.activate():
-        for _ in range(2000):
-            Node("cells")
+    for node in nodes * 20:
+        context.register(node)
     stop.set()
     reader.join()
+    sys.setswitchinterval(interval)
 
     assert missing == []
     assert len(context) == 1

@@ -417,23 +417,30 @@ def test_discovery_from_many_threads_imports_each_plugin_once(discover, site):
     del sys.loads_of_slow
 
 
-def test_a_hook_may_ask_a_registry_while_its_plugin_is_loaded(discover, site):
+def test_a_hook_may_ask_a_registry_while_its_plugin_is_loaded(discover, site, monkeypatch):
     site(
         "curious",
         plugin="""
-        from mml.plugins import get_manager
+        import sys
 
         @hookimpl
         def mml_plugin(): return PluginInfo("curious", api_version=(1, 1))
 
         @hookimpl
         def mml_components():
-            known = get_manager().registry("scalers").names()
-            yield Component("losses", "curious", "it", "builtins:abs", f"{len(known)} scalers")
+            sys.manager_under_test.asked += 1
+            scalers = sys.manager_under_test.registry("scalers")
+            help = f"{'mml/standard' in scalers} {len(scalers.names()) > 0}"
+            yield Component("losses", "curious", "it", "builtins:abs", help)
         """,
     )
+    manager = discover()
+    manager.asked = 0
+    monkeypatch.setattr(sys, "manager_under_test", manager, raising=False)
 
-    assert discover().registry("losses").load("it") is abs
+    assert [row.state for row in manager.plugins] == [PluginState.LOADED] * 2
+    assert manager.registry("losses").resolve("it").help == "True True"
+    assert manager.asked == 1
 
 
 def test_a_stale_copy_further_down_the_path_is_not_a_clash(healthy, tmp_path):

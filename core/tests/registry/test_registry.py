@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mml.errors import MMLError, RegistrationError, UnknownComponentError
@@ -41,6 +41,15 @@ def meaning(parts, name, backend):
     return "mml/" + name if "mml/" + name in [one.qualified for one in named] else None
 
 
+def of(qualified, backend=None):
+    plugin, _, name = qualified.partition("/")
+    return Component("optimizers", plugin, name, f"{plugin}:{name}", "", backend)
+
+
+@example(
+    parts=[of("alpha/sgd", "gamma"), of("beta/sgd", "gamma"), of("mml/sgd")], name="sgd", backend="gamma"
+)
+@example(parts=[of("alpha/sgd"), of("user/sgd", "alpha"), of("mml/sgd")], name="sgd", backend="alpha")
 @given(parts=components, name=st.sampled_from(NAMES), backend=st.sampled_from(BACKENDS))
 def test_a_short_name_means_the_backends_then_the_only_then_cores(parts, name, backend):
     registry = Registry("optimizers")
