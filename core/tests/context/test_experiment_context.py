@@ -63,6 +63,18 @@ def test_a_node_registers_itself_under_label_and_uuid(context):
     )
 
 
+def test_a_node_that_is_false_is_found_all_the_same(context):
+    class Empty(Node):
+        def __len__(self):
+            return 0
+
+    node = Empty("no rows")
+
+    assert context.get("no rows") is context.get(node.uuid) is node
+    with pytest.raises(RegistrationError):
+        Node("no rows")
+
+
 def test_a_failed_constructor_leaves_nothing_and_the_label_free(context):
     with pytest.raises(ValueError, match="half built"):
         Node("cells", fail=True)

@@ -34,7 +34,9 @@ class _Names:
         return _Names(dict(self.by_label), dict(self.by_uuid))
 
     def find(self, name: str) -> ExperimentNode | None:
-        return self.by_label.get(name) or self.by_uuid.get(name)
+        # By presence: a data set without rows is false.
+        found = self.by_label.get(name)
+        return self.by_uuid.get(name) if found is None else found
 
     def rivals(self, node: ExperimentNode) -> list[ExperimentNode]:
         known = [self.by_label.get(node.label), self.by_uuid.get(node.uuid)]
