@@ -1,3 +1,107 @@
 """MML (Modular ML): compose machine-learning experiments out of parts that know nothing of each other."""
 
+from mml.backends import Backend
+from mml.context import ExperimentContext, ExperimentNode, RegistrationPolicy
+from mml.data import FeatureSet, FeatureSetReference, FeatureSetView, SampleCollection
+from mml.errors import LeakageWarning, MMLError, MMLWarning
+from mml.experiment import Experiment
+from mml.experiment.callbacks import (
+    Callback,
+    EarlyStopping,
+    EvalLossMetric,
+    Evaluation,
+    EvaluationMetric,
+    ExperimentCallback,
+    FreezeChange,
+    OutputMetric,
+)
+from mml.experiment.phases import (
+    BatchSchedulingPolicy,
+    EvalPhase,
+    ExecutionContext,
+    ExperimentPhase,
+    FitPhase,
+    InputBinding,
+    PhaseGroup,
+    TrainPhase,
+)
+from mml.experiment.results import AxisSeries, CallbackResult, MetricResult
+from mml.graph import (
+    AppliedLoss,
+    ConcatNode,
+    Loss,
+    MergeNode,
+    Model,
+    ModelGraph,
+    ModelIOReference,
+    ModelNode,
+    Optimizer,
+)
+from mml.plugins import registry
+from mml.processing import (
+    Batch,
+    BatchView,
+    ConditionSplitter,
+    MinMaxScaler,
+    RandomSplitter,
+    Scaler,
+    SimpleSampler,
+    StandardScaler,
+)
+from mml.protocols import Configurable, Stateful
+
 __version__ = "0.1.0.dev0"
+
+__all__ = [
+    "AppliedLoss",
+    "AxisSeries",
+    "Backend",
+    "Batch",
+    "BatchSchedulingPolicy",
+    "BatchView",
+    "Callback",
+    "CallbackResult",
+    "ConcatNode",
+    "ConditionSplitter",
+    "Configurable",
+    "EarlyStopping",
+    "EvalLossMetric",
+    "EvalPhase",
+    "Evaluation",
+    "EvaluationMetric",
+    "ExecutionContext",
+    "Experiment",
+    "ExperimentCallback",
+    "ExperimentContext",
+    "ExperimentNode",
+    "ExperimentPhase",
+    "FeatureSet",
+    "FeatureSetReference",
+    "FeatureSetView",
+    "FitPhase",
+    "FreezeChange",
+    "InputBinding",
+    "LeakageWarning",
+    "Loss",
+    "MMLError",
+    "MMLWarning",
+    "MergeNode",
+    "MetricResult",
+    "MinMaxScaler",
+    "Model",
+    "ModelGraph",
+    "ModelIOReference",
+    "ModelNode",
+    "Optimizer",
+    "OutputMetric",
+    "PhaseGroup",
+    "RandomSplitter",
+    "RegistrationPolicy",
+    "SampleCollection",
+    "Scaler",
+    "SimpleSampler",
+    "StandardScaler",
+    "Stateful",
+    "TrainPhase",
+    "registry",
+]

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
+from weakref import WeakValueDictionary
 
 from mml.context.policy import RegistrationPolicy
 from mml.errors import OverwriteWarning, RegistrationError, did_you_mean
@@ -78,6 +79,8 @@ class ExperimentContext:
     def __init__(self, *, policy: RegistrationPolicy | str | None = None) -> None:
         self._lock = threading.RLock()
         self._own = _Names()
+        # Weak, so that a loop that makes a data set per seed does not keep all of them alive.
+        self._released: WeakValueDictionary[str, ExperimentNode] = WeakValueDictionary()
         self._policy = None if policy is None else RegistrationPolicy(policy)
 
     @classmethod
@@ -170,6 +173,15 @@ class ExperimentContext:
         with self._lock:
             self._names().drop(self.get(label))
 
+    def release(self, node: ExperimentNode) -> None:
+        """Free a node's label for others, because another context has taken the node over.
+
+        As long as somebody holds the node, references to its UUID still find it here.
+        """
+        with self._lock:
+            self._names().drop(node)
+            self._released[node.uuid] = node
+
     def get(self, label_or_uuid: str) -> ExperimentNode:
         """Return the node of a label or UUID.
 
@@ -188,7 +200,8 @@ class ExperimentContext:
 
     def find(self, label_or_uuid: str) -> ExperimentNode | None:
         """Return the node of a label or UUID, or None."""
-        return self._names().find(label_or_uuid)
+        found = self._names().find(label_or_uuid)
+        return self._released.get(label_or_uuid) if found is None else found
 
     def labels(self) -> tuple[str, ...]:
         """Return all labels in the order of registration."""

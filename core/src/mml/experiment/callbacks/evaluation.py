@@ -1,0 +1,106 @@
+"""`Evaluation`: run an EvalPhase while training, without a trace in the training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+from mml.errors import PhaseError
+from mml.experiment.callbacks.callback import Callback
+from mml.experiment.callbacks.evaluation_metric import (
+    EvaluationMetric,
+    as_evaluation_metric,
+    evaluation_metric_from_config,
+)
+from mml.experiment.results import CallbackResult, EvalResults, MetricResult
+
+_PREFIX = "val_"
+_DEFAULT_NAME = "val_loss"
+
+
+class Evaluation(Callback):
+    """Evaluate at the end of epochs and log what comes out.
+
+    Parameters
+    ----------
+    phase : EvalPhase
+        What to run, as a preview: it changes nothing.
+    every_n_epochs : int
+        Run after every n-th epoch.
+    run_on_start : bool
+        Run before the first epoch too.
+    metrics : sequence of EvaluationMetric, Metric or str
+        What to log; the phase's weighted total as ``val_loss``, and its own metrics, where left out.
+    """
+
+    def __init__(
+        self,
+        phase: Any,
+        *,
+        every_n_epochs: int = 1,
+        run_on_start: bool = False,
+        metrics: Sequence[EvaluationMetric | Any] = (),
+    ) -> None:
+        from mml.experiment.phases.eval_phase import EvalPhase
+
+        if not isinstance(phase, EvalPhase):
+            raise PhaseError("Evaluation runs an EvalPhase.", found=type(phase).__name__)
+        if not isinstance(every_n_epochs, int) or every_n_epochs < 1:
+            raise PhaseError("`every_n_epochs` is a number of at least 1.", found=repr(every_n_epochs))
+        self.phase = phase
+        self.every_n_epochs = every_n_epochs
+        self.run_on_start = run_on_start
+        self.metrics = tuple(as_evaluation_metric(one) for one in metrics)
+
+    def on_phase_start(self, *, experiment: Any, phase: Any, results: Any) -> Any:  # noqa: ARG002 -- the hook's form
+        """Evaluate before the first epoch, if asked to."""
+        return self._run(experiment) if self.run_on_start else None
+
+    def on_epoch_end(self, *, experiment: Any, phase: Any, results: Any, epoch: int) -> Any:  # noqa: ARG002 -- the hook's form
+        """Evaluate after every n-th epoch."""
+        return self._run(experiment) if (epoch + 1) % self.every_n_epochs == 0 else None
+
+    def _run(self, experiment: Any) -> list[CallbackResult]:
+        results = experiment.preview_phase(self.phase)
+        logged: list[CallbackResult] = list(self._metrics(results, experiment))
+        results.drop_tensors()
+        return [*logged, CallbackResult(value=results)]
+
+    def _metrics(self, results: EvalResults, experiment: Any) -> list[MetricResult]:
+        tails = experiment.graph.tail_nodes
+        found = [
+            one.evaluate(results, phase=self.phase, tails=tails, prefix=_PREFIX)
+            for one in (*self.metrics, *self.phase.metrics)
+        ]
+        if not self.metrics and self.phase.losses:
+            found.insert(0, MetricResult(_DEFAULT_NAME, results.aggregated_losses()["total"]))
+        return found
+
+    def metrics_logged(self, phase: Any) -> tuple[str, ...]:  # noqa: ARG002 -- the same in every phase
+        """Return the names of its metrics."""
+        names = [one.logged_name(_PREFIX) for one in (*self.metrics, *self.phase.metrics)]
+        if not self.metrics and self.phase.losses:
+            names.insert(0, _DEFAULT_NAME)
+        return tuple(names)
+
+    def get_settings(self) -> dict[str, Any]:
+        """Return phase, interval and metrics."""
+        return {
+            "phase": self.phase.get_config(),
+            "every_n_epochs": self.every_n_epochs,
+            "run_on_start": self.run_on_start,
+            "metrics": [one.get_config() for one in self.metrics],
+        }
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any]) -> Self:
+        """Build an equal callback."""
+        from mml.experiment.phases.phase_group import phase_from_config
+
+        metrics = [evaluation_metric_from_config(one) for one in settings["metrics"]]
+        return cls(
+            phase_from_config(settings["phase"]),
+            every_n_epochs=settings["every_n_epochs"],
+            run_on_start=settings["run_on_start"],
+            metrics=metrics,
+        )

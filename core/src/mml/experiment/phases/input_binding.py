@@ -1,0 +1,132 @@
+"""`InputBinding`: which data reaches which head node of the graph.
+
+A binding is symbolic. Which FeatureSet it means is looked up when a phase runs, so that the same phase serves
+other data, other folds and other experiments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mml.data import FeatureSet, FeatureSetReference
+from mml.errors import PhaseError
+from mml.graph import GraphNode, ModelIOReference
+from mml.plugins import registry
+from mml.protocols import Config
+
+EVERY_HEAD = "*"
+
+
+@dataclass(frozen=True)
+class InputBinding:
+    """Binds one head node, or every head, to a split and a sampler.
+
+    Use `for_training` and `for_evaluation`.
+
+    Parameters
+    ----------
+    node : str
+        Label of the head node; ``"*"`` for every head that the phase needs.
+    split : str or None
+        Name of the split; the whole FeatureSet where None.
+    sampler : sampler or None
+        Makes the batches.
+    upstream : FeatureSetReference or None
+        Which of the node's upstreams is bound; needed only where it reads several FeatureSets.
+    stream : str or None
+        Which stream of the sampler reaches the node.
+    """
+
+    node: str
+    split: str | None = None
+    sampler: Any = None
+    upstream: FeatureSetReference | None = None
+    stream: str | None = None
+
+    @classmethod
+    def for_training(
+        cls,
+        *,
+        node: Any,
+        sampler: Any,
+        split: str | None = None,
+        upstream: Any = None,
+        stream: str | None = None,
+    ) -> InputBinding:
+        """Bind a head node to batches that a sampler makes.
+
+        Parameters
+        ----------
+        node : node, reference or str
+        sampler : sampler
+        split : str, optional
+        upstream : FeatureSet or FeatureSetReference, optional
+        stream : str, optional
+        """
+        if sampler is None:
+            raise PhaseError("Training needs a sampler.", hint="Pass sampler=SimpleSampler(batch_size=32).")
+        return cls(_label(node), split, sampler, _reference(node, upstream), stream)
+
+    @classmethod
+    def for_evaluation(
+        cls,
+        *,
+        node: Any,
+        split: str | None = None,
+        upstream: Any = None,
+        sampler: Any = None,
+        stream: str | None = None,
+    ) -> InputBinding:
+        """Bind a head node to all rows of a split, in order, or as a sampler makes batches of them."""
+        return cls(_label(node), split, sampler, _reference(node, upstream), stream)
+
+    def get_config(self) -> Config:
+        """Return node, split, sampler, upstream and stream."""
+        return {
+            "node": self.node,
+            "split": self.split,
+            "sampler": None if self.sampler is None else self.sampler.get_config(),
+            "upstream": None if self.upstream is None else self.upstream.get_config(),
+            "stream": self.stream,
+        }
+
+    @classmethod
+    def from_config(cls, config: Config) -> InputBinding:
+        """Build an equal binding."""
+        sampler, upstream = config.get("sampler"), config.get("upstream")
+        return cls(
+            node=config["node"],
+            split=config.get("split"),
+            sampler=None if sampler is None else sampler_from_config(sampler),
+            upstream=None if upstream is None else FeatureSetReference.from_config(upstream),
+            stream=config.get("stream"),
+        )
+
+
+def sampler_from_config(config: Config) -> Any:
+    """Build a sampler from its configuration, by its registered name."""
+    return registry("samplers").load(config["name"]).from_config(config)
+
+
+def _label(node: Any) -> str:
+    if isinstance(node, GraphNode | ModelIOReference):
+        return node.label
+    if isinstance(node, str):
+        return node
+    raise PhaseError("A binding names a node of the graph.", found=f"{type(node).__name__}: {node!r}")
+
+
+def _reference(node: Any, upstream: Any) -> FeatureSetReference | None:
+    """Return the FeatureSet that is meant; a node object with a single FeatureSet upstream tells it itself."""
+    if isinstance(upstream, FeatureSet):
+        return upstream.reference()
+    if isinstance(upstream, FeatureSetReference):
+        return upstream
+    if upstream is not None:
+        raise PhaseError(
+            "`upstream` is a FeatureSet or a reference to one.",
+            where={"node": _label(node)},
+            found=f"{type(upstream).__name__}: {upstream!r}",
+        )
+    return None

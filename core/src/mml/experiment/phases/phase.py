@@ -1,0 +1,190 @@
+"""`ExperimentPhase`: what all phases declare, and the generator of steps that whoever runs them consumes.
+
+A phase says what happens with which data. It runs nothing, fires nothing and records nothing.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar, Self
+
+from mml.backends.segment import Mode
+from mml.errors import ConfigError, PhaseError, did_you_mean
+from mml.experiment.callbacks.callback import Callback
+from mml.experiment.phases.bound_inputs import BoundInputs
+from mml.experiment.phases.execution_context import ExecutionContext
+from mml.experiment.phases.input_binding import EVERY_HEAD, InputBinding
+from mml.experiment.results import PhaseResults
+from mml.graph import AppliedLoss, GraphNode, ModelIOReference
+from mml.protocols import Config
+
+_RECORDINGS = ("none", "last", "all")
+_NONFINITE = ("error", "warn", "ignore")
+
+
+class ExperimentPhase(ABC):
+    """Base of the phases.
+
+    Parameters
+    ----------
+    label : str
+        Unique in its group.
+    input_sources : sequence of InputBinding
+        Which data reaches which head node.
+    losses : sequence of AppliedLoss
+    active_nodes : sequence of str or node, optional
+        The nodes that may learn, be fitted or be evaluated; all that can where left out.
+    callbacks : sequence of Callback
+    result_recording : {"none", "last", "all"}
+        Which tensors are kept: none, those of the last epoch, or all.
+    on_nonfinite : {"error", "warn", "ignore"}
+        What happens at a loss that is not finite.
+    device : str, optional
+        Where nodes without a device of their own run.
+    """
+
+    kind: ClassVar[str]
+    mode: ClassVar[Mode]
+    results_class: ClassVar[type[PhaseResults]]
+
+    def __init__(
+        self,
+        label: str,
+        *,
+        input_sources: Sequence[InputBinding],
+        losses: Sequence[AppliedLoss] = (),
+        active_nodes: Sequence[Any] | None = None,
+        callbacks: Sequence[Callback] = (),
+        result_recording: str = "none",
+        on_nonfinite: str = "error",
+        device: str | None = None,
+    ) -> None:
+        self.label = _checked_label(label)
+        self.input_sources = tuple(_of_kind(input_sources, InputBinding, "input_sources", label))
+        self.losses = tuple(_of_kind(losses, AppliedLoss, "losses", label))
+        self.active_nodes = None if active_nodes is None else tuple(_node_label(one) for one in active_nodes)
+        self.callbacks = tuple(_of_kind(callbacks, Callback, "callbacks", label))
+        self.result_recording = _one_of("result_recording", result_recording, _RECORDINGS, label)
+        self.on_nonfinite = _one_of("on_nonfinite", on_nonfinite, _NONFINITE, label)
+        self.device = device
+        self._stop_requested = False
+        if not self.input_sources:
+            raise PhaseError(
+                "A phase needs data.", where={"phase": label}, expected="at least one InputBinding"
+            )
+
+    @property
+    @abstractmethod
+    def default_batch_size(self) -> int | None:
+        """Chunk size for bindings without a sampler; None for all rows at once."""
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether somebody asked the running phase to stop."""
+        return self._stop_requested
+
+    def request_stop(self) -> None:
+        """Ask the running phase to stop at the end of the epoch."""
+        self._stop_requested = True
+
+    @abstractmethod
+    def n_steps(self, inputs: BoundInputs) -> int:
+        """Return how many steps the whole phase has, if nobody stops it."""
+
+    @abstractmethod
+    def iter_execution(self, inputs: BoundInputs) -> Iterator[ExecutionContext]:
+        """Yield one context a step, in order; a stop request ends it at the end of an epoch."""
+
+    def _contexts(
+        self, inputs: BoundInputs, epoch: int, steps: Iterable[tuple[Any, ...]], n_steps: int
+    ) -> Iterator[ExecutionContext]:
+        lanes = {lane.name: lane for lane in inputs.lanes}
+        for batch, views in enumerate(steps):
+            yield ExecutionContext(
+                self.label,
+                epoch=epoch,
+                batch=batch,
+                views={name: views[number] for name, number in inputs.sampler_of.items()},
+                lanes=lanes,
+                is_last=batch == n_steps - 1,
+            )
+
+    def start(self) -> None:
+        """Forget an earlier stop request; called by whoever runs the phase."""
+        self._stop_requested = False
+
+    def get_config(self) -> Config:
+        """Return everything that the phase declares."""
+        return {
+            "phase": self.kind,
+            "label": self.label,
+            "input_sources": [one.get_config() for one in self.input_sources],
+            "losses": [one.get_config() for one in self.losses],
+            "active_nodes": None if self.active_nodes is None else list(self.active_nodes),
+            "callbacks": [one.get_config() for one in self.callbacks],
+            "result_recording": self.result_recording,
+            "on_nonfinite": self.on_nonfinite,
+            "device": self.device,
+        }
+
+    @classmethod
+    def from_config(cls, config: Config) -> Self:
+        """Build an equal phase."""
+        settings = {key: value for key, value in config.items() if key not in ("phase", "label")}
+        settings["input_sources"] = [InputBinding.from_config(one) for one in settings["input_sources"]]
+        settings["losses"] = [AppliedLoss.from_config(one) for one in settings["losses"]]
+        settings["callbacks"] = [Callback.from_config(one) for one in settings["callbacks"]]
+        return cls(config["label"], **settings)
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if type(self) is not type(other) or not isinstance(other, ExperimentPhase):
+            return NotImplemented
+        try:
+            return self.get_config() == other.get_config()
+        except ConfigError:
+            return False
+
+    __hash__ = None  # type: ignore[assignment]  # compared by value, never a key
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.label!r})"
+
+
+def every_head(split: str | None, sampler: Any = None) -> InputBinding:
+    """Return the binding of every head node to one split: what the `from_split` shortcuts use."""
+    return InputBinding(node=EVERY_HEAD, split=split, sampler=sampler)
+
+
+def _checked_label(label: str) -> str:
+    if not isinstance(label, str) or not label or "/" in label:
+        raise PhaseError("A phase needs a label without '/'.", found=repr(label))
+    return label
+
+
+def _node_label(node: Any) -> str:
+    return node.label if isinstance(node, GraphNode | ModelIOReference) else str(node)
+
+
+def _one_of(name: str, value: str, allowed: Sequence[str], phase: str) -> str:
+    if value not in allowed:
+        raise PhaseError(
+            f"Unknown {name} {value!r}.", where={"phase": phase}, hint=did_you_mean(str(value), allowed)
+        )
+    return value
+
+
+def _of_kind(values: Iterable[Any], kind: type, name: str, phase: str) -> list[Any]:
+    if isinstance(values, kind):
+        values = [values]
+    found = list(values)
+    for one in found:
+        if not isinstance(one, kind):
+            raise PhaseError(
+                f"`{name}` takes {kind.__name__} objects.",
+                where={"phase": phase},
+                found=f"{type(one).__name__}: {one!r}",
+            )
+    return found

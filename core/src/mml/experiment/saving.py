@@ -1,0 +1,46 @@
+"""Experiments as ``.mml`` archives: structure, values and data, each a member of its own."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mml.context import ExperimentContext, RegistrationPolicy
+from mml.data import FeatureSet
+from mml.files import ArchiveKind, read_archive, write_archive
+from mml.plugins import get_manager
+
+if TYPE_CHECKING:
+    from mml.experiment.experiment import Experiment
+
+
+def save_experiment(experiment: Experiment, path: str | PathLike[str]) -> Path:
+    """Write an experiment with its FeatureSets, values and history."""
+    target = Path(path)
+    members: dict[str, Any] = {}
+    names = []
+    for number, featureset in enumerate(experiment.featuresets):
+        name = f"featuresets/{number}"
+        names.append(name)
+        members.update({f"{name}/{key}": value for key, value in featureset.archive_members().items()})
+    config = {"experiment": experiment.get_config(), "featuresets": names}
+    write_archive(
+        target,
+        kind=ArchiveKind.EXPERIMENT,
+        members={"config": config, "state": experiment.get_state(), **members},
+        plugins={one.name: one.version for one in get_manager().plugins},
+    )
+    return target
+
+
+def load_experiment(cls: type[Experiment], path: str | PathLike[str]) -> Experiment:
+    """Read an experiment back."""
+    with read_archive(path, kind=ArchiveKind.EXPERIMENT) as archive:
+        config = archive.json("config")
+        with ExperimentContext(policy=RegistrationPolicy.NO_REGISTER).activate():
+            featuresets = [FeatureSet.from_archive(archive, prefix=name) for name in config["featuresets"]]
+        with ExperimentContext().activate():
+            experiment = cls.from_config(config["experiment"], featuresets=featuresets)
+        experiment.set_state(archive.state("state"))
+    return experiment

@@ -1,0 +1,22 @@
+"""Nodes, references, models, losses, optimizers, the graph and its execution."""
+
+from mml.graph.losses import AppliedLoss, Loss
+from mml.graph.model import Model
+from mml.graph.model_graph import ModelGraph
+from mml.graph.nodes import ComputeNode, ConcatNode, GraphNode, MergeNode, ModelNode
+from mml.graph.optimizers import Optimizer
+from mml.graph.references import ModelIOReference
+
+__all__ = [
+    "AppliedLoss",
+    "ComputeNode",
+    "ConcatNode",
+    "GraphNode",
+    "Loss",
+    "MergeNode",
+    "Model",
+    "ModelGraph",
+    "ModelIOReference",
+    "ModelNode",
+    "Optimizer",
+]

@@ -1,0 +1,127 @@
+"""`AppliedLoss`: a loss bound to a node of the graph, to what goes into it, and to a weight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mml.errors import LossError, MMLError
+from mml.graph.losses.loss import Loss
+from mml.graph.losses.routing import LossInput, parse_input
+from mml.graph.nodes.graph_node import GraphNode
+from mml.graph.references import ModelIOReference
+from mml.protocols import Config
+
+
+class AppliedLoss:
+    """Apply a loss on a node.
+
+    Parameters
+    ----------
+    loss : Loss, str, type or callable
+        What to compute.
+    on : node, reference or str
+        The node that predicts.
+    inputs : sequence or mapping
+        What the loss receives: positionally, or by keyword for a mapping. Each is ``"outputs"``,
+        ``"targets"``, ``"features"`` or ``"tags"``, with a role or a column behind a dot
+        (``"outputs.anchor"``, ``"targets.y"``), or another node of the graph.
+    weight : float
+        Factor in the phase's total.
+    sample_weight : str, optional
+        Column with one weight a row, such as ``"tags.weight"``; the loss becomes
+        ``sum(w * l) / number of unmasked rows``.
+    label : str, optional
+        Unique in its phase; ``"<node>/<loss>"`` where left out.
+
+    Examples
+    --------
+    >>> AppliedLoss("mse", on="head")
+    AppliedLoss('head/mse', on='head', weight=1.0)
+    """
+
+    def __init__(
+        self,
+        loss: Any,
+        *,
+        on: Any,
+        inputs: Sequence[Any] | Mapping[str, Any] = ("outputs", "targets"),
+        weight: float = 1.0,
+        sample_weight: str | None = None,
+        label: str | None = None,
+    ) -> None:
+        self.loss = loss if isinstance(loss, Loss) else Loss(loss)
+        self.on = on.label if isinstance(on, GraphNode | ModelIOReference) else str(on)
+        self.label = label if label is not None else f"{self.on}/{self.loss.name}"
+        self.weight = self._checked_weight(weight)
+        keywords = tuple(inputs) if isinstance(inputs, Mapping) else ()
+        values = tuple(inputs.values()) if isinstance(inputs, Mapping) else tuple(inputs)
+        try:
+            self.inputs = tuple(parse_input(one) for one in values)
+            self.sample_weight = None if sample_weight is None else parse_input(sample_weight)
+        except MMLError as error:
+            raise error.located({"loss": self.label}) from error.__cause__
+        self.keywords: tuple[str, ...] = keywords
+        if not self.inputs:
+            raise LossError("A loss without inputs computes nothing.", where={"loss": self.label})
+
+    def _checked_weight(self, weight: float) -> float:
+        if not isinstance(weight, int | float) or not weight >= 0 or weight == float("inf"):
+            raise LossError(
+                "A loss weight is a finite number of at least zero.",
+                where={"loss": self.label},
+                found=repr(weight),
+            )
+        return float(weight)
+
+    @property
+    def routed(self) -> tuple[LossInput, ...]:
+        """Every value that the loss reads, its row weights included."""
+        return self.inputs if self.sample_weight is None else (*self.inputs, self.sample_weight)
+
+    def get_config(self) -> Config:
+        """Return loss, node, inputs and weights."""
+        try:
+            loss = self.loss.get_config()
+        except MMLError as error:
+            raise error.located({"loss": self.label}) from error.__cause__
+        inputs = [one.text for one in self.inputs]
+        return {
+            "loss": loss,
+            "on": self.on,
+            "inputs": dict(zip(self.keywords, inputs, strict=True)) if self.keywords else inputs,
+            "weight": self.weight,
+            "sample_weight": None if self.sample_weight is None else self.sample_weight.text,
+            "label": self.label,
+        }
+
+    @classmethod
+    def from_config(cls, config: Config) -> AppliedLoss:
+        """Build an equal applied loss."""
+        return cls(
+            Loss.from_config(config["loss"]),
+            on=config["on"],
+            inputs=config["inputs"],
+            weight=config["weight"],
+            sample_weight=config["sample_weight"],
+            label=config["label"],
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, AppliedLoss):
+            return NotImplemented
+        mine = (self.loss, self.on, self.inputs, self.keywords, self.weight, self.sample_weight, self.label)
+        return mine == (
+            other.loss,
+            other.on,
+            other.inputs,
+            other.keywords,
+            other.weight,
+            other.sample_weight,
+            other.label,
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # compared by value, never a key
+
+    def __repr__(self) -> str:
+        return f"AppliedLoss({self.label!r}, on={self.on!r}, weight={self.weight})"

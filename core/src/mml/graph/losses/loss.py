@@ -1,0 +1,149 @@
+"""`Loss`: a loss function by name, class, callable or factory, resolved for the backend that computes it."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from mml.backends import CanonicalLoss, ComputeBackend
+from mml.backends.segment import LossFunction
+from mml.errors import LossError, MMLError, did_you_mean
+from mml.plugins import registry
+from mml.protocols import Config
+
+_CORE = "mml"
+
+
+class Loss:
+    """Declare a loss.
+
+    Parameters
+    ----------
+    loss : str, type or callable
+        A registered name (``"mse"``), a dotted import path, a framework's loss class, or a callable
+        ``(outputs, targets) -> value or one value a row`` over the backend's own arrays.
+    backend : str, optional
+        The backend it is meant for; found from the node it is applied on where left out.
+    **kwargs
+        Settings for a named loss or a class; extra keyword arguments for a callable.
+
+    Examples
+    --------
+    >>> Loss("huber", delta=0.5)
+    Loss('huber', delta=0.5)
+    """
+
+    def __init__(self, loss: Any, *, backend: str | None = None, **kwargs: Any) -> None:
+        if not isinstance(loss, str) and not callable(loss):
+            raise LossError(
+                "A loss is a name, a class or a callable.", found=f"{type(loss).__name__}: {loss!r}"
+            )
+        if isinstance(loss, str):
+            registry("losses").resolve(loss, backend=backend)
+        self.loss = loss
+        self.backend = backend
+        self.kwargs = kwargs
+        self._resolved: dict[str, LossFunction] = {}
+
+    @property
+    def name(self) -> str:
+        """Short name, for labels."""
+        if isinstance(self.loss, str):
+            return self.loss.rpartition("/")[2].rpartition(".")[2]
+        name = getattr(self.loss, "__name__", type(self.loss).__name__)
+        return "lambda" if name == "<lambda>" else str(name)
+
+    def resolve(self, backend: ComputeBackend) -> LossFunction:
+        """Return the function that programs of this backend call, the same object each time.
+
+        Raises
+        ------
+        LossError
+            If the loss is for another backend, or does not take the settings.
+        """
+        if backend.name not in self._resolved:
+            self._resolved[backend.name] = self._made(backend)
+        return self._resolved[backend.name]
+
+    def _made(self, backend: ComputeBackend) -> LossFunction:
+        if self.backend is not None and self.backend != backend.name:
+            raise LossError(
+                f"The loss {self.name!r} is for the backend {self.backend!r}.",
+                found=f"a node that runs on {backend.name!r}",
+                hint="Leave `backend` out, or give a loss by name.",
+            )
+        if not isinstance(self.loss, str):
+            return self._wrapped(self.loss, backend)
+        component = registry("losses").resolve(self.loss, backend=backend.name)
+        target = component.load()
+        if component.plugin == _CORE:
+            self._check_settings(target, skip=3)
+            return CanonicalLoss(target, backend.ops, dict(self.kwargs))
+        if component.backend is not None:
+            if component.backend != backend.name:
+                raise LossError(
+                    f"The loss {component.qualified!r} is for the backend {component.backend!r}.",
+                    found=f"a node that runs on {backend.name!r}",
+                    hint=f"Use the short name {component.name!r}, which fits any backend that has it.",
+                )
+            self._check_settings(target, skip=0)
+            made: LossFunction = target(**self.kwargs)
+            return made
+        return self._wrapped(target, backend)
+
+    def _wrapped(self, target: Any, backend: ComputeBackend) -> LossFunction:
+        try:
+            if isinstance(target, type):
+                target = target(**self.kwargs)
+            elif self.kwargs:
+                function, settings = target, self.kwargs
+                target = lambda *values, **named: function(*values, **named, **settings)  # noqa: E731
+            wrapped: LossFunction = backend.wrap_loss(target)
+            return wrapped
+        except MMLError:
+            raise
+        except Exception as cause:
+            raise LossError(f"The loss {self.name!r} could not be made: {cause}") from cause
+
+    def _check_settings(self, target: Any, *, skip: int) -> None:
+        """Refuse settings that the loss does not take; `skip` leading parameters are not settings."""
+        parameters = list(inspect.signature(target).parameters.values())[skip:]
+        known = {one.name for one in parameters}
+        if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters):
+            return
+        for setting in self.kwargs:
+            if setting not in known:
+                raise LossError(
+                    f"The loss {self.name!r} has no setting {setting!r}.", hint=did_you_mean(setting, known)
+                )
+
+    def get_config(self) -> Config:
+        """Return name, backend and settings.
+
+        Raises
+        ------
+        ConfigError
+            If the loss is a lambda or a local function, which no other process could find.
+        """
+        name = self.loss if isinstance(self.loss, str) else registry("losses").name_of(self.loss)
+        return {"loss": name, "backend": self.backend, "kwargs": dict(self.kwargs)}
+
+    @classmethod
+    def from_config(cls, config: Config) -> Loss:
+        """Build an equal loss."""
+        return cls(config["loss"], backend=config.get("backend"), **config.get("kwargs", {}))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Loss):
+            return NotImplemented
+        return self is other or (self.loss, self.backend, self.kwargs) == (
+            other.loss,
+            other.backend,
+            other.kwargs,
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # settings are mutable
+
+    def __repr__(self) -> str:
+        settings = "".join(f", {key}={value!r}" for key, value in self.kwargs.items())
+        return f"Loss({self.name!r}{settings})"

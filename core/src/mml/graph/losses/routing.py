@@ -1,0 +1,100 @@
+"""How the text of a loss input is read: ``domain``, ``domain.name`` or ``domain.name.key``.
+
+The name is a role of the stream, else a column; which of the two is decided where the stream is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from mml.errors import LossError, did_you_mean
+from mml.graph.nodes.graph_node import GraphNode
+from mml.graph.references import ModelIOReference
+
+_DOMAINS = ("outputs", "targets", "features", "tags")
+DEFAULT_ROLE = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class LossInput:
+    """One value that a loss reads.
+
+    Parameters
+    ----------
+    domain : str
+        ``outputs``, ``targets``, ``features`` or ``tags``; ``node`` for the output of another node.
+    name : str or None
+        A role or a column; the label of the other node where `domain` is ``node``.
+    key : str or None
+        A column, where `name` is a role.
+    """
+
+    domain: str
+    name: str | None = None
+    key: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The input as a user writes it."""
+        return ".".join(part for part in (self.domain, self.name, self.key) if part is not None)
+
+    def role_and_key(self, roles: Collection[str], *, loss: str) -> tuple[str, str | None]:
+        """Tell role from column, given the roles of the stream.
+
+        Raises
+        ------
+        LossError
+            If a lone domain is asked of a stream with several roles, or the role does not exist.
+        """
+        if self.name in roles:
+            return str(self.name), self.key
+        if self.key is not None:
+            raise LossError(
+                f"The stream has no role {self.name!r}.",
+                where={"loss": loss, "input": self.text},
+                hint=did_you_mean(str(self.name), roles),
+            )
+        if self.name == DEFAULT_ROLE and DEFAULT_ROLE not in roles:
+            raise LossError(
+                "The stream has no role 'default'.",
+                where={"loss": loss, "input": self.text},
+                hint=did_you_mean("default", roles),
+            )
+        if len(roles) > 1:
+            raise LossError(
+                f"The stream has several roles; {self.text!r} fits each of them.",
+                where={"loss": loss},
+                expected=" or ".join(f"{self.domain}.{role}" for role in roles),
+            )
+        if self.domain == "outputs" and self.name is not None:
+            raise LossError(
+                f"A node's outputs have no part {self.name!r}.",
+                where={"loss": loss, "input": self.text},
+                hint="Use 'outputs', or name a role of the stream.",
+            )
+        return next(iter(roles)), self.name
+
+
+def parse_input(value: Any) -> LossInput:
+    """Read one input of a loss.
+
+    Raises
+    ------
+    LossError
+        If it is neither a known domain nor a node.
+    """
+    if isinstance(value, GraphNode | ModelIOReference):
+        return LossInput(domain="node", name=value.label)
+    parts = str(value).split(".", 2)
+    if parts[0] == "node" and len(parts) > 1:
+        return LossInput(domain="node", name=str(value).partition(".")[2])
+    if not isinstance(value, str) or parts[0] not in _DOMAINS or "" in parts:
+        raise LossError(
+            f"Unknown loss input {value!r}.",
+            expected="'outputs', 'targets', 'features' or 'tags', with '.role', '.column' or '.role.column'; "
+            "or another node",
+            hint=did_you_mean(parts[0], _DOMAINS),
+        )
+    return LossInput(*parts)

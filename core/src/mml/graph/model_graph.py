@@ -1,0 +1,343 @@
+"""`ModelGraph`: the nodes of an architecture, checked, built and run together.
+
+The graph owns the nodes and the programs made of them. It knows what a phase asks of it (a `Request`), not
+what a phase is.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from mml.context import ExperimentContext, ExperimentNode
+from mml.data import FeatureSetReference
+from mml.errors import ConfigError, GraphError, MMLError, StateError, did_you_mean
+from mml.graph.execution import Execution, ProgramCache
+from mml.graph.forwarding import forward_arrays
+from mml.graph.nodes import ComputeNode, GraphNode, ModelNode
+from mml.graph.nodes.registry import node_from_config
+from mml.graph.optimizers.optimizer import Optimizer
+from mml.graph.plan import Plan, Request
+from mml.graph.planner import Planner
+from mml.graph.references import ModelIOReference
+from mml.graph.shapes import reference_shape
+from mml.graph.summary import summary_text
+from mml.graph.topology import heads, ordered, tails, upstream_labels
+from mml.protocols import Config, State
+from mml.random import derive_seed
+
+
+class ModelGraph(ExperimentNode):
+    """A directed acyclic graph of models and merges.
+
+    Parameters
+    ----------
+    nodes : iterable of ComputeNode
+        Every node, in any order.
+    optimizer : Optimizer or str, optional
+        Trains all learning nodes in one backward pass; without it each learning node is trained by an
+        optimizer of its own, stage by stage.
+    label : str
+
+    Raises
+    ------
+    GraphError
+        If the graph has a cycle, a reference to a node that it does not have, or two nodes of one label.
+
+    Examples
+    --------
+    >>> graph = ModelGraph([encoder, head], optimizer=Optimizer("adam", lr=1e-3))  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        nodes: Iterable[ComputeNode],
+        *,
+        optimizer: Optimizer | str | None = None,
+        label: str = "model-graph",
+        uuid: str | None = None,
+    ) -> None:
+        super().__init__(label, uuid=uuid)
+        self.optimizer = Optimizer(optimizer) if isinstance(optimizer, str) else optimizer
+        listed = list(nodes)
+        self._nodes = _by_label(listed, label)
+        try:
+            order = ordered(self._nodes)
+        except MMLError as error:
+            raise error.located({"graph": label}) from error.__cause__
+        self._nodes = {name: self._nodes[name] for name in order}
+        self._programs: ProgramCache = {}
+        self.run_lock = threading.RLock()
+        self._seed = 0
+        self._wire()
+        self._register()
+
+    def _wire(self) -> None:
+        for label, node in self._nodes.items():
+            node.downstream = tuple(
+                ModelIOReference(label=other.label, uuid=other.uuid)
+                for other in self._nodes.values()
+                if label in upstream_labels(other)
+            )
+
+    @property
+    def nodes(self) -> Mapping[str, ComputeNode]:
+        """The nodes by label, in topological order."""
+        return dict(self._nodes)
+
+    def __getitem__(self, label: str) -> ComputeNode:
+        if label not in self._nodes:
+            raise GraphError(
+                f"The graph has no node {label!r}.",
+                where={"graph": self.label},
+                hint=did_you_mean(label, self._nodes),
+            )
+        return self._nodes[label]
+
+    def __contains__(self, label: object) -> bool:
+        return label in self._nodes
+
+    @property
+    def head_nodes(self) -> tuple[str, ...]:
+        """Labels of the nodes that read from a FeatureSet."""
+        return heads(self._nodes)
+
+    @property
+    def tail_nodes(self) -> tuple[str, ...]:
+        """Labels of the nodes that no other node reads from."""
+        return tails(self._nodes)
+
+    @property
+    def references(self) -> tuple[FeatureSetReference, ...]:
+        """The FeatureSets that the graph reads from, each reference once."""
+        found = [
+            one
+            for node in self._nodes.values()
+            for one in node.upstream
+            if isinstance(one, FeatureSetReference)
+        ]
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def is_built(self) -> bool:
+        """Whether every node is ready to run."""
+        return all(node.is_built for node in self._nodes.values())
+
+    def build(self, *, seed: int | None = None, context: ExperimentContext | None = None) -> ModelGraph:
+        """Infer shapes from the references and build every node whose input is known.
+
+        No data is read. A node below one whose width only fitting can tell is built after that.
+
+        Parameters
+        ----------
+        seed : int, optional
+            Each declared model draws its initial values from the stream of its label under this seed.
+        context : ExperimentContext, optional
+            Where FeatureSets are looked up; the active one where left out.
+
+        Raises
+        ------
+        ShapeError
+            If shapes do not fit; both nodes are named.
+        """
+        if seed is not None:
+            self._seed = seed
+        shapes: dict[str, tuple[int, ...] | None] = {}
+        for label, node in self._nodes.items():
+            incoming = [self._incoming_shape(node, one, shapes, context) for one in node.upstream]
+            known = [shape for shape in incoming if shape is not None]
+            if len(known) == len(incoming):
+                node.build(known, seed=derive_seed(self._seed, "initial values", label))
+            elif isinstance(node, ModelNode):
+                node.wrap()
+            shapes[label] = node.output_shape
+        return self
+
+    def _incoming_shape(
+        self,
+        node: GraphNode,
+        reference: Any,
+        shapes: Mapping[str, tuple[int, ...] | None],
+        context: ExperimentContext | None,
+    ) -> tuple[int, ...] | None:
+        if isinstance(reference, ModelIOReference):
+            return shapes[reference.label]
+        try:
+            return reference_shape(reference, context=context)
+        except MMLError as error:
+            raise error.located({"graph": self.label, "node": node.label}) from error.__cause__
+
+    def plan(self, request: Request) -> Plan:
+        """Return how the graph would answer a phase's request, with an explanation for people."""
+        try:
+            return Planner(self._nodes, self.optimizer, request).plan()
+        except MMLError as error:
+            raise error.located({"graph": self.label}) from error.__cause__
+
+    def prepare(self, request: Request, *, context: ExperimentContext | None = None) -> Execution:
+        """Make a phase's request executable; programs are compiled at first use and kept."""
+        return Execution(self.plan(request), self._programs, lambda: self._rebuild(context))
+
+    def _rebuild(self, context: ExperimentContext | None) -> None:
+        self.build(context=context)
+
+    def forward(
+        self, inputs: Mapping[str, np.ndarray] | np.ndarray, *, active_nodes: Iterable[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Run the graph in inference mode on arrays.
+
+        Parameters
+        ----------
+        inputs : mapping of str to ndarray, or ndarray
+            By head node, an array ``(rows, *input_shape)``; a lone array for a graph with one head.
+        active_nodes : iterable of str, optional
+            The nodes whose outputs are wanted; what they depend on runs too. All where left out.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Outputs by node label, for the active nodes.
+        """
+        if isinstance(inputs, np.ndarray):
+            if len(self.head_nodes) != 1:
+                raise GraphError(
+                    "A graph with several heads needs its inputs by head.",
+                    where={"graph": self.label},
+                    expected=f"a mapping with {list(self.head_nodes)}",
+                )
+            inputs = {self.head_nodes[0]: inputs}
+        return forward_arrays(self._nodes, inputs, active_nodes)
+
+    def freeze(self, labels: Iterable[str] | None = None) -> None:
+        """Freeze model nodes, all where no labels are given."""
+        for node in self._model_nodes(labels):
+            node.freeze()
+
+    def unfreeze(self, labels: Iterable[str] | None = None) -> None:
+        """Unfreeze model nodes, all where no labels are given."""
+        for node in self._model_nodes(labels):
+            node.unfreeze()
+
+    def _model_nodes(self, labels: Iterable[str] | None) -> list[ModelNode]:
+        chosen = [self[label] for label in (self._nodes if labels is None else labels)]
+        return [node for node in chosen if isinstance(node, ModelNode)]
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Return all optimizers: the graph's under ``"graph"``, a node's under its label."""
+        found = {} if self.optimizer is None else {"graph": self.optimizer}
+        for node in self._model_nodes(None):
+            if node.optimizer is not None:
+                found[node.label] = node.optimizer
+        return found
+
+    def reset(self, *, seed: int | None = None) -> None:
+        """Return every model to its initial values and every optimizer to its first step."""
+        if seed is not None:
+            self._seed = seed
+        for node in self._model_nodes(None):
+            node.reset(seed=derive_seed(self._seed, "initial values", node.label))
+        for optimizer in self.optimizers().values():
+            optimizer.forget()
+
+    def set_frozen(self, frozen: Mapping[str, str | None]) -> None:
+        """Put back who froze each node, as `ModelNode.frozen_by` told it."""
+        for node in self._model_nodes(None):
+            node.restore_frozen(frozen[node.label])
+
+    def summary(self) -> str:
+        """Return a table of nodes with shapes, parameters, backend and freezing, for reading."""
+        return summary_text(self)
+
+    def get_config(self) -> Config:
+        """Return nodes, optimizer and label."""
+        return {
+            "label": self.label,
+            "uuid": self.uuid,
+            "nodes": [node.get_config() for node in self._nodes.values()],
+            "optimizer": None if self.optimizer is None else self.optimizer.get_config(),
+        }
+
+    @classmethod
+    def from_config(cls, config: Config) -> ModelGraph:
+        """Build an equal graph with untrained values."""
+        optimizer = config.get("optimizer")
+        return cls(
+            [node_from_config(one) for one in config["nodes"]],
+            optimizer=None if optimizer is None else Optimizer.from_config(optimizer),
+            label=config["label"],
+            uuid=config.get("uuid"),
+        )
+
+    def get_state(self) -> State:
+        """Return the values of all models and optimizers, bit for bit."""
+        return {
+            "nodes": {node.label: node.get_state() for node in self._model_nodes(None)},
+            "optimizers": {name: optimizer.get_state() for name, optimizer in self.optimizers().items()},
+        }
+
+    def set_state(self, state: State) -> None:
+        """Put values back; refuse a state of other nodes, changing nothing.
+
+        Raises
+        ------
+        StateError
+            If the state belongs to other nodes or optimizers, or an entry does not fit.
+        """
+        nodes = {node.label: node for node in self._model_nodes(None)}
+        for kind, expected in (("nodes", set(nodes)), ("optimizers", set(self.optimizers()))):
+            if set(state[kind]) != expected:
+                raise StateError(
+                    f"The state is that of another graph: its {kind} differ.",
+                    where={"graph": self.label},
+                    expected=str(sorted(expected)),
+                    found=str(sorted(state[kind])),
+                )
+        before = {label: node.get_state() for label, node in nodes.items()}
+        done: list[str] = []
+        try:
+            for label, node in nodes.items():
+                done.append(label)
+                node.set_state(state["nodes"][label])
+        except MMLError:
+            for label in done[:-1]:
+                nodes[label].set_state(before[label])
+            raise
+        for name, optimizer in self.optimizers().items():
+            optimizer.set_state(state["optimizers"][name])
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, ModelGraph):
+            return NotImplemented
+        try:
+            return self.get_config() == other.get_config()
+        except ConfigError:
+            return False
+
+    def __hash__(self) -> int:
+        return hash(self.uuid)
+
+    def __repr__(self) -> str:
+        return f"ModelGraph({self.label!r}, {' -> '.join(self._nodes)})"
+
+
+def _by_label(nodes: list[ComputeNode], graph: str) -> dict[str, ComputeNode]:
+    if not nodes:
+        raise GraphError("A graph needs nodes.", where={"graph": graph})
+    found: dict[str, ComputeNode] = {}
+    for node in nodes:
+        if not isinstance(node, ComputeNode):
+            raise GraphError(
+                "A graph consists of compute nodes.",
+                where={"graph": graph},
+                expected="ModelNode, ConcatNode or another ComputeNode",
+                found=f"{type(node).__name__}: {node!r}",
+                hint="Wrap a model: ModelNode('label', model, upstream).",
+            )
+        if found.setdefault(node.label, node) is not node:
+            raise GraphError(f"Two nodes of the graph are called {node.label!r}.", where={"graph": graph})
+    return found

@@ -1,0 +1,105 @@
+"""`MergeNode`: several upstreams become one array, differentiably, in the backend that consumes it.
+
+A merge is written once over a backend's array operations. What happens to targets and tags at a merge is
+chosen per domain: `first` or `last` upstream, a named one, or joining them.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from mml.errors import GraphError
+from mml.graph.nodes.graph_node import ComputeNode, Shape
+from mml.graph.references import reference_from_config
+from mml.protocols import Config
+
+Strategy = int | str
+_WORDS = ("first", "last", "mean")
+
+
+class MergeNode(ComputeNode):
+    """Base of the nodes that combine two or more upstreams.
+
+    Parameters
+    ----------
+    label : str
+    upstreams : sequence
+        Nodes, references or FeatureSets, two or more.
+    targets, tags : int or str
+        What the merge carries on as targets and tags: an axis to join along, ``"first"``, ``"last"``,
+        ``"mean"`` (targets only), or the label of one upstream.
+    """
+
+    min_upstream: ClassVar[int] = 2
+    max_upstream: ClassVar[int | None] = None
+    kind: ClassVar[str]
+
+    def __init__(
+        self,
+        label: str,
+        upstreams: Sequence[Any],
+        *,
+        targets: Strategy = "first",
+        tags: Strategy = "first",
+        uuid: str | None = None,
+    ) -> None:
+        super().__init__(label, upstreams, uuid=uuid)
+        self.targets = self._checked_strategy("targets", targets)
+        self.tags = self._checked_strategy("tags", tags)
+        self._input_shapes: tuple[Shape, ...] | None = None
+        self._output_shape: Shape | None = None
+
+    @property
+    def is_built(self) -> bool:
+        """Whether the upstreams' shapes are known."""
+        return self._input_shapes is not None
+
+    @property
+    def output_shape(self) -> Shape | None:
+        """Shape of one merged sample."""
+        return self._output_shape
+
+    def build(self, input_shapes: Sequence[Shape], *, seed: int = 0) -> None:  # noqa: ARG002 -- nothing is drawn
+        """Check that the shapes can be merged and infer the result's."""
+        shapes = tuple(tuple(shape) for shape in input_shapes)
+        self._output_shape = self.merged_shape(shapes)
+        self._input_shapes = shapes
+
+    @abstractmethod
+    def merged_shape(self, shapes: tuple[Shape, ...]) -> Shape:
+        """Return the per-sample shape of the result; raise `ShapeError` where shapes do not fit."""
+
+    @abstractmethod
+    def merge(self, ops: Any, arrays: list[Any]) -> Any:
+        """Combine arrays of shape ``(rows, ...)``, in the order of the upstreams."""
+
+    def _checked_strategy(self, domain: str, strategy: Strategy) -> Strategy:
+        labels = [one.label for one in self.upstream]
+        if isinstance(strategy, int) or strategy in (*_WORDS, *labels):
+            return strategy
+        raise GraphError(
+            f"The merge does not know how to carry {domain}.",
+            where={"node": self.label},
+            expected=f"an axis, one of {_WORDS}, or one of the upstreams {labels}",
+            found=repr(strategy),
+        )
+
+    def _named_shapes(self, shapes: tuple[Shape, ...]) -> str:
+        return ", ".join(f"{one.label!r} {shape}" for one, shape in zip(self.upstream, shapes, strict=True))
+
+    def _base_config(self) -> Config:
+        return {
+            "node": self.kind,
+            "label": self.label,
+            "uuid": self.uuid,
+            "upstreams": [one.get_config() for one in self.upstream],
+        }
+
+    @staticmethod
+    def _upstreams_from(config: Config) -> list[Any]:
+        return [reference_from_config(one) for one in config["upstreams"]]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.label!r}, {len(self.upstream)} upstreams -> {self.output_shape})"

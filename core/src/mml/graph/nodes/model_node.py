@@ -1,0 +1,209 @@
+"""`ModelNode`: one model of any backend as a node of the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mml.backends import BaseModel, get_backend
+from mml.errors import MMLError, ModelError, ShapeError
+from mml.graph.model import Model, wrap_model
+from mml.graph.nodes.graph_node import ComputeNode, Shape
+from mml.graph.optimizers.optimizer import Optimizer
+from mml.graph.references import reference_from_config
+from mml.protocols import Config, State
+
+
+class ModelNode(ComputeNode):
+    """A node that holds one model.
+
+    Parameters
+    ----------
+    label : str
+        Unique in its context.
+    model : str, Model, BaseModel, class, factory or instance
+        A declaration is initialised from the experiment's seed; an instance keeps the values it has.
+    upstream : node, reference or FeatureSet
+        What goes in.
+    optimizer : Optimizer or str, optional
+        Steps this node's parameters, also in a graph that has an optimizer of its own.
+    device : str, optional
+        Where the model runs; wins over the phase's device.
+
+    Examples
+    --------
+    >>> node = ModelNode("head", Model("mlp", hidden=[8], output_shape=1), encoder)  # doctest: +SKIP
+    """
+
+    max_upstream: ClassVar[int | None] = 1
+
+    def __init__(
+        self,
+        label: str,
+        model: Any,
+        upstream: Any,
+        *,
+        optimizer: Optimizer | str | None = None,
+        device: str | None = None,
+        uuid: str | None = None,
+    ) -> None:
+        super().__init__(label, [upstream], uuid=uuid)
+        try:
+            self._declared = wrap_model(model, label=label)
+        except MMLError as error:
+            raise error.located({"node": label}) from error.__cause__
+        self._model: BaseModel | None = self._declared if isinstance(self._declared, BaseModel) else None
+        self.optimizer = Optimizer(optimizer) if isinstance(optimizer, str) else optimizer
+        self.device = device
+        self.frozen_by: str | None = None
+        self._register()
+
+    @property
+    def backend(self) -> str:
+        """Name of the backend that runs the model."""
+        try:
+            return self._declared.backend
+        except MMLError as error:
+            raise error.located({"node": self.label}) from error.__cause__
+
+    @property
+    def model(self) -> BaseModel | None:
+        """The wrapped model; None before it is first needed."""
+        return self._model
+
+    @property
+    def is_built(self) -> bool:
+        """Whether the model is ready for its input's shape."""
+        return self._model is not None and self._model.is_built
+
+    @property
+    def input_shape(self) -> Shape | None:
+        """Shape of one input sample."""
+        return None if self._model is None else self._model.input_shape
+
+    @property
+    def output_shape(self) -> Shape | None:
+        """Shape of one output sample, None where only fitting can tell."""
+        return None if self._model is None else self._model.output_shape
+
+    @property
+    def is_frozen(self) -> bool:  # type: ignore[override]  # derived from who froze it
+        """Whether the node keeps its values as they are."""
+        return self.frozen_by is not None
+
+    def freeze(self) -> None:
+        """Keep the node's values, bit for bit, in every phase until `unfreeze`."""
+        self._set_frozen("user")
+
+    def unfreeze(self) -> None:
+        """Let phases change the node again."""
+        self._set_frozen(None)
+
+    def freeze_after_fit(self) -> None:
+        """Freeze as a FitPhase does: a later FitPhase may fit the node again."""
+        self._set_frozen("fit")
+
+    def restore_frozen(self, by: str | None) -> None:
+        """Put back who froze the node, ``"user"``, ``"fit"`` or None, as `frozen_by` told it before."""
+        self._set_frozen(by)
+
+    def _set_frozen(self, by: str | None) -> None:
+        self.frozen_by = by
+        if self._model is not None:
+            self._model.freeze() if by else self._model.unfreeze()
+
+    def build(self, input_shapes: Sequence[Shape], *, seed: int = 0) -> None:
+        """Wrap the declared model if needed and build it for its input.
+
+        Raises
+        ------
+        ShapeError, ModelError
+            If the model does not take such an input; the message names the node.
+        """
+        try:
+            model = self.wrap()
+            if not model.is_built:
+                declared = self._declared.output_shape if isinstance(self._declared, Model) else None
+                model.build(tuple(input_shapes[0]), declared, seed=seed)
+            elif model.input_shape != tuple(input_shapes[0]):
+                raise ShapeError(
+                    "The model was built for another input.",
+                    expected=f"{model.input_shape} a sample",
+                    found=f"{tuple(input_shapes[0])} a sample, from {self.upstream[0].label!r}",
+                )
+        except MMLError as error:
+            raise error.located({"node": self.label, "upstream": self.upstream[0].label}) from error.__cause__
+
+    def reset(self, *, seed: int) -> None:
+        """Return the model to its initial values."""
+        if self._model is not None:
+            self._model.reset(seed=seed)
+
+    def forward(self, inputs: np.ndarray) -> np.ndarray:
+        """Run the model in inference mode on an array of shape ``(rows, *input_shape)``."""
+        if self._model is None or not self._model.is_built:
+            raise ModelError(
+                "The node is not built yet.", where={"node": self.label}, hint="Call graph.build() first."
+            )
+        return self._model.forward(np.asarray(inputs))
+
+    def wrap(self) -> BaseModel:
+        """Make the declared model, unbuilt, if that has not happened yet, and return it."""
+        if self._model is None:
+            assert isinstance(self._declared, Model)  # a wrapped model was taken over in __init__
+            get_backend(self._declared.backend).device_name(self.device)
+            self._model = self._declared.wrap(label=self.label)
+            if self.frozen_by:
+                self._model.freeze()
+        return self._model
+
+    def get_config(self) -> Config:
+        """Return label, model, upstream, optimizer and device."""
+        try:
+            model = self._declared.get_config()
+        except MMLError as error:
+            raise error.located({"node": self.label}) from error.__cause__
+        return {
+            "node": "model",
+            "label": self.label,
+            "uuid": self.uuid,
+            "model": model,
+            "upstream": self.upstream[0].get_config(),
+            "optimizer": None if self.optimizer is None else self.optimizer.get_config(),
+            "device": self.device,
+            "frozen": self.frozen_by,
+        }
+
+    @classmethod
+    def from_config(cls, config: Config) -> ModelNode:
+        """Build an equal node with untrained values."""
+        optimizer = config.get("optimizer")
+        node = cls(
+            config["label"],
+            Model.from_config(config["model"]),
+            reference_from_config(config["upstream"]),
+            optimizer=None if optimizer is None else Optimizer.from_config(optimizer),
+            device=config.get("device"),
+            uuid=config.get("uuid"),
+        )
+        node._set_frozen(config.get("frozen"))
+        return node
+
+    def get_state(self) -> State:
+        """Return the model's values and who froze it."""
+        return {"model": {} if self._model is None else self._model.get_state(), "frozen": self.frozen_by}
+
+    def set_state(self, state: State) -> None:
+        """Put the model's values back; the node must be built."""
+        if self._model is not None:
+            try:
+                self._model.set_state(state["model"])
+            except MMLError as error:
+                raise error.located({"node": self.label}) from error.__cause__
+        self._set_frozen(state["frozen"])
+
+    def __repr__(self) -> str:
+        frozen = ", frozen" if self.is_frozen else ""
+        return f"ModelNode({self.label!r}, {self.input_shape} -> {self.output_shape}{frozen})"

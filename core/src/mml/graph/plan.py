@@ -1,0 +1,159 @@
+"""What a phase asks of a graph, and the plan that answers it: segments, their data, their losses.
+
+Plain data between the planner, which makes plans, and the execution, which runs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from mml.backends.segment import Mode, Segment
+from mml.data import ColumnSource
+from mml.graph.losses.applied_loss import AppliedLoss
+from mml.graph.losses.routing import DEFAULT_ROLE
+from mml.graph.optimizers.optimizer import Optimizer
+
+FEATURES, TARGETS, TAGS = "features", "targets", "tags"
+
+
+@dataclass(frozen=True)
+class Lane:
+    """Rows of one FeatureSet on their way into one head node.
+
+    Parameters
+    ----------
+    name : str
+        The head's label, with the number of the upstream where it has several.
+    head : str
+        Label of the head node.
+    source : ColumnSource
+        The FeatureSet as it was when the phase started.
+    columns : mapping of str to tuple of str
+        Full column names by domain: what the node's reference selects.
+    combine : str or None
+        How columns of different shapes become one array.
+    roles : tuple of str
+        Roles of the stream.
+    rows : ndarray of int64 or None
+        All rows that the phase may draw from.
+    """
+
+    name: str
+    head: str
+    source: ColumnSource
+    columns: Mapping[str, tuple[str, ...]]
+    combine: str | None = None
+    roles: tuple[str, ...] = (DEFAULT_ROLE,)
+    rows: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a phase asks of a graph.
+
+    Parameters
+    ----------
+    mode : {"train", "eval", "fit"}
+    lanes : tuple of Lane
+    active : tuple of str or None
+        Labels of the nodes that may learn or be fitted; None for all that can.
+    losses : tuple of AppliedLoss
+    record : tuple of str
+        Labels of the nodes whose outputs are kept.
+    device : str or None
+        Where nodes without a device of their own run.
+    deterministic : bool
+        Ask backends for deterministic kernels.
+    """
+
+    mode: Mode
+    lanes: tuple[Lane, ...]
+    active: tuple[str, ...] | None = None
+    losses: tuple[AppliedLoss, ...] = ()
+    record: tuple[str, ...] = ()
+    device: str | None = None
+    deterministic: bool = False
+
+
+@dataclass(frozen=True)
+class DataInput:
+    """One array that is gathered from a lane.
+
+    Parameters
+    ----------
+    lane : str
+    role : str
+    columns : tuple of str
+        Full names, combined into one array by the rule for node inputs.
+    dtype : str or None
+        Cast floating values to this dtype; integers stay.
+    combine : str or None
+    """
+
+    lane: str
+    role: str
+    columns: tuple[str, ...]
+    dtype: str | None
+    combine: str | None = None
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Targets that a merge joins or averages out of its upstreams' targets."""
+
+    parts: tuple[DataInput | Joined, ...]
+    how: int | str
+    dtype: str | None
+
+
+@dataclass(frozen=True)
+class PlannedSegment:
+    """A segment, and which of the phase's losses and optimizers stand in it."""
+
+    segment: Segment
+    losses: tuple[int, ...]
+    optimizers: tuple[Optimizer, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one phase runs a graph.
+
+    Parameters
+    ----------
+    segments : tuple of PlannedSegment
+        In the order of execution.
+    data : mapping of str to DataInput or Joined
+        By name of the segment input: what is gathered for it.
+    counts : tuple of frozenset
+        For each column of `Block.rows`: the ``(lane, role)`` pairs whose rows must all be live.
+    outputs : mapping of str to tuple
+        By node label: pairs of role and call key, for the recorded nodes.
+    targets : mapping of str to DataInput or Joined
+        By node label: its targets, for the recorded nodes that have any.
+    learning : tuple of str
+        Labels of the nodes that learn or are fitted.
+    loss_rows : tuple of int
+        For each loss of the phase: the column of `Block.rows` that counts its rows.
+    lanes : tuple of Lane
+    explanation : tuple of str
+        Why the plan is as it is, for people.
+    """
+
+    segments: tuple[PlannedSegment, ...]
+    data: Mapping[str, DataInput | Joined]
+    counts: tuple[frozenset[tuple[str, str]], ...]
+    outputs: Mapping[str, tuple[tuple[str, str], ...]]
+    targets: Mapping[str, DataInput | Joined]
+    learning: tuple[str, ...]
+    loss_rows: tuple[int, ...] = ()
+    lanes: tuple[Lane, ...] = ()
+    explanation: tuple[str, ...] = ()
+
+    @property
+    def accumulate(self) -> int:
+        """The longest accumulation window of the plan's optimizers."""
+        return max((one.accumulate for planned in self.segments for one in planned.optimizers), default=1)
