@@ -99,7 +99,7 @@ def test_no_tracked_file_names_a_folder_of_one_machine():
     )
 
 
-def test_no_source_is_left_unfinished_or_swallows_exceptions():
+def test_no_source_is_left_unfinished_or_swallows_an_exception_without_saying_why():
     assert _findings(_source(), re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")) == []
     swallowing = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
@@ -108,6 +108,7 @@ def test_no_source_is_left_unfinished_or_swallows_exceptions():
         if isinstance(node, ast.ExceptHandler)
         and len(node.body) == 1
         and isinstance(node.body[0], ast.Pass | ast.Continue)
+        and "#" not in "".join(_text(path).splitlines()[node.lineno - 1 : node.body[0].end_lineno])
     ]
     assert swallowing == []
 
