@@ -12,7 +12,7 @@ import torch
 from benchmarks.train_task import BATCH_SIZE, EPOCHS_A_ROUND, LEARNING_RATE, STEPS_A_ROUND, TrainTask, network
 
 
-def skorch(task: TrainTask) -> Callable[[], float]:
+def skorch(task: TrainTask, record: Callable[[float], None]) -> Callable[[], float]:
     """Train with skorch's `partial_fit`; its history keeps the loss of every batch."""
     from skorch import NeuralNetRegressor
 
@@ -30,12 +30,14 @@ def skorch(task: TrainTask) -> Callable[[], float]:
     def run() -> float:
         start = time.perf_counter()
         net.partial_fit(task.x, task.y)
-        return (time.perf_counter() - start) / STEPS_A_ROUND
+        seconds = time.perf_counter() - start
+        record(net.history[-1, "train_loss"])
+        return seconds / STEPS_A_ROUND
 
     return run
 
 
-def lightning(task: TrainTask) -> Callable[[], float]:
+def lightning(task: TrainTask, record: Callable[[float], None]) -> Callable[[], float]:
     """Train with Lightning's Trainer; only what lies between start and end of training is timed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -50,7 +52,8 @@ def lightning(task: TrainTask) -> Callable[[], float]:
         def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _index: int) -> torch.Tensor:
             features, targets = batch
             loss = torch.nn.functional.mse_loss(self.network(features), targets)
-            self.log("train_loss", loss)
+            # As a progress bar would ask for it, each step, and as a mean over the epoch.
+            self.log("train_loss", loss, on_step=True, on_epoch=True)
             return loss
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -81,6 +84,7 @@ def lightning(task: TrainTask) -> Callable[[], float]:
                 enable_model_summary=False,
             )
             trainer.fit(module, loader)
+        record(float(trainer.callback_metrics["train_loss_epoch"]))
         return module.seconds / STEPS_A_ROUND
 
     return run
