@@ -37,6 +37,10 @@ class ReferenceBackend(ComputeBackend):
     name: ClassVar[str] = "reference"
     capabilities: ClassVar[Capabilities] = Capabilities(gradients=True, deterministic=True)
     ops = NumpyOps()
+    # What a mutant of the suite replaces to break one thing.
+    step_type: ClassVar[type[Step]] = Step
+    model_type: ClassVar[type[ReferenceModel]] = ReferenceModel
+    program_type: ClassVar[type[DefaultProgram]] = DefaultProgram
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -49,7 +53,7 @@ class ReferenceBackend(ComputeBackend):
                 where={"node": source.label},
                 found=repr(source.target),
             )
-        return ReferenceModel(source)
+        return self.model_type(source)
 
     def to_array(self, array: np.ndarray, *, device: str | None = None) -> np.ndarray:
         """Return an owned copy."""
@@ -70,13 +74,13 @@ class ReferenceBackend(ComputeBackend):
         if segment.mode == "train":
             for loss in segment.losses:
                 _require_slopes(loss)
-        return DefaultProgram(self, segment)
+        return self.program_type(self, segment)
 
     def gradients(
         self, segment: Segment, values: Mapping[str, Any], rows: np.ndarray, *, seed: int, scales: list[float]
     ) -> StepGradients:
         """Run one training step up to the gradients."""
-        step = Step(segment, values, rows, seed=seed)
+        step = self.step_type(segment, values, rows, seed=seed)
         step.forward(training=True)
         losses = step.losses()
         return step.result(losses, step.backward(scales))
@@ -85,7 +89,7 @@ class ReferenceBackend(ComputeBackend):
         self, segment: Segment, values: Mapping[str, Any], rows: np.ndarray, *, seed: int
     ) -> StepGradients:
         """Run one step in inference mode."""
-        step = Step(segment, values, rows, seed=seed)
+        step = self.step_type(segment, values, rows, seed=seed)
         step.forward(training=False)
         return step.result(step.losses(), {})
 
