@@ -185,6 +185,7 @@ def _central(data, name):
     [
         (8, "<H", 1),  # encrypted
         (8, "<H", 8),  # streamed
+        (10, "<H", 8),  # compressed, says the directory alone
         (16, "<I", 7),  # another CRC than the header's
         (20, "<I", 1 << 31),  # packed size
         (24, "<I", 1 << 31),  # size
@@ -201,6 +202,15 @@ def test_directories_that_contradict_the_file(path, field, code, value):
     place = _central(data, b"x.bin")
     struct.pack_into(code, data, place + field, value)
     assert "offset" in _refusal(path, data)
+
+
+def test_bytes_hidden_before_the_directory(path):
+    data = _zip(_PLAIN, _manifest(_PLAIN))
+    (start,) = struct.unpack_from("<I", data, len(data) - 6)
+    end = bytearray(data[start:])
+    struct.pack_into("<I", end, len(end) - 6, start + 6)
+    message = _refusal(path, data[:start] + b"hidden" + end)
+    assert f"belong to no member.\n  where: file '{path}', offset {start}" in message
 
 
 def test_declared_sizes_beyond_the_file(path):

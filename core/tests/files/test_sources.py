@@ -31,13 +31,8 @@ def test_texts_are_collected_by_import_path():
 
 
 def test_importing_the_floor_loads_nothing_heavy():
-    code = (
-        "import sys, numpy, pyarrow\n"
-        "before = set(sys.modules)\n"
-        "import mml.files\n"
-        "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))\n"
-    )
+    code = "import sys, mml.files; print(*{name.partition('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    third_party = set(done.stdout.split()) - set(sys.stdlib_module_names)
-    assert "mml" in third_party
-    assert third_party <= {"mml", "msgspec", "typing_extensions"}
+    loaded = set(done.stdout.split())
+    assert "msgspec" in loaded
+    assert loaded.isdisjoint({"safetensors", "pandas", "polars", "scipy", "matplotlib"})

@@ -70,6 +70,13 @@ def test_other_dtypes_are_refused_by_name(array):
         save_tensors({"/x": array})
 
 
+def test_a_size_that_is_not_its_shape_is_told_with_both():
+    with pytest.raises(ArchiveError, match="size of its shape") as caught:
+        load_tensors(_one(shape=[3]))
+    assert caught.value.expected.startswith("12 bytes")
+    assert caught.value.found == "8 bytes"
+
+
 def test_the_reserved_name_is_refused():
     with pytest.raises(ArchiveError, match="__metadata__"):
         save_tensors({"__metadata__": np.zeros(1)})
