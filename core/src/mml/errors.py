@@ -47,7 +47,7 @@ class MMLError(Exception):
         hint: str | None = None,
     ) -> None:
         self.what = what
-        self.places: list[str] = [] if where is None else [_place(where)]
+        self.places: list[str] = [] if where is None else _places(where)
         self.expected = expected
         self.found = found
         self.hint = hint
@@ -61,9 +61,7 @@ class MMLError(Exception):
         where : str or mapping
             As in the constructor. A place that is already named is not repeated.
         """
-        place = _place(where)
-        if place not in self.places:
-            self.places.insert(0, place)
+        self.places = list(dict.fromkeys([*_places(where), *self.places]))
         return self
 
     @property
@@ -236,10 +234,10 @@ def listed(names: Iterable[object]) -> str:
     return ", ".join(shown)
 
 
-def _place(where: str | dict[str, Any]) -> str:
+def _places(where: str | dict[str, Any]) -> list[str]:
     if isinstance(where, str):
-        return where
-    return ", ".join(f"{key} {value!r}" for key, value in where.items() if value is not None)
+        return [where]
+    return [f"{key} {value!r}" for key, value in where.items() if value is not None]
 
 
 def _bounded(text: str) -> str:

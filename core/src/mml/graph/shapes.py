@@ -30,6 +30,15 @@ def columns_shape(source: ColumnSource, columns: Sequence[str], combine: str | N
             "A node that reads from a FeatureSet needs at least one feature.",
             hint="Name them: featureset.reference(features=...).",
         )
+    for name in columns:
+        if not source.spec(name).is_numeric:
+            raise ShapeError(
+                "A model takes numbers.",
+                where={"column": name},
+                expected="a column of booleans, integers or floats",
+                found=source.spec(name).describe(),
+                hint="Encode it as numbers before the data goes in, or select other columns in the reference.",
+            )
     shape = assembled_shape({name: source.spec(name).shape for name in columns}, combine)
     if isinstance(shape, dict):
         raise ShapeError(

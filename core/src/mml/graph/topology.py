@@ -78,14 +78,16 @@ def _check_references(nodes: Nodes) -> None:
                 continue
             target = nodes.get(reference.label)
             if target is None:
+                others = set(nodes) - {label}
+                near = f" {did_you_mean(reference.label, others)}" if others else ""
                 raise GraphError(
                     f"The node {label!r} reads from {reference.label!r}, which is not in the graph.",
                     where={"node": label},
-                    hint=f"Add it to the graph's nodes. {did_you_mean(reference.label, set(nodes) - {label})}",
+                    hint=f"Add it to the graph's nodes.{near}",
                 )
             if target.uuid != reference.uuid:
                 raise GraphError(
-                    f"The node {label!r} reads from another node called {reference.label!r} than the graph's.",
+                    f"The node {label!r} reads from another {reference.label!r} than the graph's.",
                     where={"node": label},
                     hint="Create the nodes of one graph together, or re-wire the node to the new one.",
                 )
