@@ -92,14 +92,24 @@ def expect_same_bits(
             )
 
 
-def expect_refusal(action: Callable[[], Any], *mentions: str, given: str) -> None:
-    """Fail unless the action raises an `MMLError` whose message mentions everything asked for."""
-    expected = f"an MMLError that mentions {', '.join(mentions)}" if mentions else "an MMLError"
+def expect_refusal(action: Callable[[], Any], *mentions: str | tuple[str, ...], given: str) -> None:
+    """Fail unless the action raises an `MMLError` whose message mentions everything asked for.
+
+    Parameters
+    ----------
+    action : callable
+    *mentions : str or tuple of str
+        Texts that must occur; of a tuple, one.
+    given : str
+    """
+    wanted = [(one,) if isinstance(one, str) else one for one in mentions]
+    told = ", ".join(" or ".join(one) for one in wanted)
+    expected = f"an MMLError that mentions {told}" if wanted else "an MMLError"
     try:
         action()
     except MMLError as refusal:
-        absent = [one for one in mentions if one not in str(refusal)]
-        expect(not absent, expected=expected, seen=str(refusal), given=given)
+        holds = all(any(text in str(refusal) for text in one) for one in wanted)
+        expect(holds, expected=expected, seen=str(refusal), given=given)
         return
     except Exception as other:
         raise RequirementError(

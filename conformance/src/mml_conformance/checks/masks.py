@@ -11,7 +11,8 @@ from mml_conformance.subject import Subject
 from mml_conformance.wirings import CAPACITY, STEPS, WIDTH, chain, draw, one_head
 
 _ROUNDING = "float32 rounding over seven steps"
-_LIVE = [2, 3, 1, 3, 2, 2, 1]
+# At least two: a batch norm may refuse to train on one row, which has no variance.
+_LIVE = [2, 3, 2, 3, 3, 2, 2]
 
 
 def _deleted(subject: Subject, *, fill: float | None) -> None:

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from mml_conformance.declaration import CAPABILITIES, Declaration
 
-DECLARATION = Declaration(dict.fromkeys(CAPABILITIES, "full"))
+DECLARATION = Declaration(dict.fromkeys(CAPABILITIES, "full"), float64_settings={"dtype": "float64"})
