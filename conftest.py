@@ -1,4 +1,4 @@
-"""Guards around every test of the workspace: a test leaves the process as it found it.
+"""What holds for every test of the workspace: it repeats, and it leaves the process as it found it.
 
 Each test gets an experiment context of its own, so that labels may repeat from test to test. What it
 changes in the process and does not change back fails it at teardown, named piece by piece.
@@ -14,11 +14,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from mml.context import ExperimentContext
 from mml.plugins import KINDS, get_manager
 
 _GRACE_S = 2.0
+
+# The same examples on every run, and no test fails for being slow: a failure that CI sees can be seen again.
+# `pytest --hypothesis-profile=explore` looks for new ones.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("explore", max_examples=1000, deadline=None)
+settings.load_profile("repeatable")
 
 
 def _environment() -> dict[str, str]:
