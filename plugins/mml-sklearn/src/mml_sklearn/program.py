@@ -13,7 +13,6 @@ import numpy as np
 from mml.backends import Block, BlockResult, Call, Controls, Program, Segment, SegmentInput, loss_on_rows
 from mml.errors import BackendError, ModelError
 from mml_sklearn.models import ScikitWrapper
-from mml_sklearn.random_state import global_generator
 
 if TYPE_CHECKING:
     from mml_sklearn.backend import SklearnBackend
@@ -58,13 +57,12 @@ class SklearnProgram(Program):
         values = {entry.name: self._staged(entry, block) for entry in self.segment.inputs}
         return Block(values=values, rows=block.rows.copy())
 
-    def run(self, staged: Block, start: int, stop: int, controls: Controls) -> BlockResult:
-        """Execute a range of steps, one after the other."""
+    def run(self, staged: Block, start: int, stop: int, controls: Controls) -> BlockResult:  # noqa: ARG002 -- nothing here changes by step
+        """Execute a range of steps, one after the other; random numbers come from the models' own seeds."""
         losses = np.full((stop - start, len(self.segment.losses)), np.nan)
         outputs: dict[str, list[Any]] = {key: [] for key in self.segment.outputs}
         for position, step in enumerate(range(start, stop)):
-            with global_generator(int(controls.seeds[step])):
-                values = self._step(staged, step)
+            values = self._step(staged, step)
             losses[position] = self._losses(values, staged.rows[step])
             for key in self.segment.outputs:
                 outputs[key].append(values.get(key))

@@ -35,7 +35,9 @@ def random_state_of(seed: int, parameter: str = _PARAMETER) -> int:
 
 @contextmanager
 def seeded(estimator: Any, parameters: tuple[str, ...], seed: int) -> Iterator[None]:
-    """Fill in the open parameters while the body runs.
+    """Fill in the open parameters and seed NumPy's global generator while the body runs.
+
+    A few estimators draw from the global generator and have no parameter for it (SVR).
 
     Parameters
     ----------
@@ -45,14 +47,15 @@ def seeded(estimator: Any, parameters: tuple[str, ...], seed: int) -> Iterator[N
     seed : int
         The node's seed.
     """
-    if not parameters:
-        yield
-        return
-    _set(estimator, {name: random_state_of(seed, name) for name in parameters})
-    try:
-        yield
-    finally:
-        _set(estimator, dict.fromkeys(parameters))
+    with global_generator(seed):
+        if not parameters:
+            yield
+            return
+        _set(estimator, {name: random_state_of(seed, name) for name in parameters})
+        try:
+            yield
+        finally:
+            _set(estimator, dict.fromkeys(parameters))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ a file is read node by node before anything runs on it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from types import FunctionType
 from typing import Any
 
@@ -17,7 +18,6 @@ from mml.errors import PluginError, StateError
 from mml.plugins import registry
 
 _KERNELS = "sklearn.gaussian_process.kernels"
-_SCORES = "sklearn.feature_selection._univariate_selection"
 _METRICS = "sklearn.metrics._dist_metrics"
 
 # Each is a class of scikit-learn, NumPy or SciPy that holds numbers, or a function of theirs that an
@@ -48,9 +48,10 @@ HARMLESS: tuple[str, ...] = (
             "Hyperparameter",
         )
     ),
-    *(f"{_SCORES}.{name}" for name in ("f_classif", "f_regression", "r_regression", "chi2")),
-    "sklearn.feature_selection._mutual_info.mutual_info_classif",
-    "sklearn.feature_selection._mutual_info.mutual_info_regression",
+    *(f"sklearn.metrics._scorer.{name}" for name in ("_Scorer", "_CurveScorer", "_PassthroughScorer")),
+    "sklearn.utils._bunch.Bunch",
+    "sklearn.utils._metadata_requests.MetadataRequest",
+    "sklearn.utils._metadata_requests.MethodMetadataRequest",
     "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
@@ -79,10 +80,10 @@ _HAND_ON = {
 def trusted_types(estimator: Any) -> list[str]:
     """List the names of types that a state of this estimator may hold besides those that skops trusts.
 
-    They are `HARMLESS`, the classes that the user registered, and the classes and functions that stand in the
-    estimator at hand: the user's own code brought these.
+    They are `HARMLESS`, scikit-learn's public scores and splitters, the classes that the user registered, and
+    the classes and functions that stand in the estimator at hand: the user's own code brought these.
     """
-    return sorted({*HARMLESS, *_registered(), *_at_hand(estimator)})
+    return sorted({*HARMLESS, *_scores_and_splitters(), *_registered(), *_at_hand(estimator)})
 
 
 def check_structure(estimator: Any) -> None:
@@ -101,6 +102,18 @@ def check_structure(estimator: Any) -> None:
             _check_predictor(value, n_features)
         elif hasattr(value, "get_arrays") and type(value).__module__.startswith("sklearn.neighbors."):
             _check_neighbors(value)
+
+
+@cache
+def _scores_and_splitters() -> tuple[str, ...]:
+    import sklearn.feature_selection
+    import sklearn.metrics
+    import sklearn.model_selection
+
+    modules = (sklearn.feature_selection, sklearn.metrics, sklearn.model_selection)
+    # Looked up past the modules' __getattr__, which raises for names of experiments.
+    found = [vars(module).get(name) for module in modules for name in module.__all__]
+    return tuple(_path(one) for one in found if isinstance(one, FunctionType) or hasattr(one, "split"))
 
 
 def _registered() -> Iterator[str]:
