@@ -6,7 +6,6 @@ and writes its construction down. Running it in training belongs to the program.
 
 from __future__ import annotations
 
-import copy
 import inspect
 import json
 from collections.abc import Callable, Mapping
@@ -75,7 +74,8 @@ class TorchBaseModel(BaseModel):
         self._input_shape: Shape | None = None
         self._declared: Shape | None = None
         self._found: Probe | None = None
-        self._pristine: nn.Module | State | None = None
+        self._pristine: State | None = None
+        self._lazy_parts: list[nn.Module] = []
 
     def build(self, input_shape: Shape, output_shape: Shape | None = None, *, seed: int = 0) -> None:
         """Make the module, if it is not there yet, and find out what it makes of such inputs.
@@ -88,13 +88,15 @@ class TorchBaseModel(BaseModel):
             Of the initial values; they depend on nothing else.
         """
         input_shape = tuple(input_shape)
-        if self._given and self._pristine is None and self._is_lazy():
-            self._pristine = copy.deepcopy(self._module)
+        if self._given and self._pristine is None:
+            self._lazy_parts = [one for one in self.native.modules() if _is_lazy(one)]
         with random_state.swapped():
             random_state.seed_generators(seed)
             declared = None if output_shape is None else tuple(output_shape)
             module = self._construct(input_shape, declared) if self._module is None else self._module
             found = probe(module, input_shape, label=self._label)
+            if self._pristine is None:
+                self._draw_lazy_parts(seed)
         if declared is not None and found.shape != declared:
             raise ShapeError(
                 "The model gives another shape than the declared one.",
@@ -219,16 +221,15 @@ class TorchBaseModel(BaseModel):
     def reset(self, *, seed: int) -> None:
         """Return to the values that a given module came with, or to new ones drawn from the seed."""
         module, _ = self._built()
-        if isinstance(self._pristine, dict):
+        if self._pristine is not None:
             self.set_state(self._pristine)
+            with random_state.swapped():
+                self._draw_lazy_parts(seed)
             return
         assert self._input_shape is not None  # built
         with random_state.swapped():
             random_state.seed_generators(seed)
-            if self._pristine is None:
-                fresh = self._construct(self._input_shape, self._declared)
-            else:
-                fresh = copy.deepcopy(self._pristine)
+            fresh = self._construct(self._input_shape, self._declared)
             probe(fresh, self._input_shape, label=self._label)
         values.copy_values(fresh, module, label=self._label)
 
@@ -298,12 +299,20 @@ class TorchBaseModel(BaseModel):
             )
         return shape[0]
 
-    def _is_lazy(self) -> bool:
-        module = self.native
-        return any(nn.parameter.is_lazy(one) for one in (*module.parameters(), *module.buffers()))
+    def _draw_lazy_parts(self, seed: int) -> None:
+        """Draw what a given module left to its first input, in the order of its parts."""
+        random_state.seed_generators(seed)
+        for part in self._lazy_parts:
+            draw = getattr(part, "reset_parameters", None)
+            if draw is not None:
+                draw()
 
     def _where(self) -> dict[str, Any] | None:
         return {"node": self._label} if self._label else None
+
+
+def _is_lazy(part: nn.Module) -> bool:
+    return isinstance(part, nn.modules.lazy.LazyModuleMixin) and part.has_uninitialized_params()
 
 
 def _parameters(factory: Any) -> Mapping[str, inspect.Parameter]:

@@ -116,7 +116,8 @@ class FrameworkOptimizer:
 def _make_native(slots: Slots, variable: Tensor) -> None:
     for name, value in slots.items():
         if isinstance(value, np.ndarray | np.generic):
-            slots[name] = value = convert.to_tensor(np.asarray(value))
+            slots[name] = convert.to_tensor(np.asarray(value))
+    for name, value in slots.items():
         # Scalars stay on the host, where the framework keeps its counts.
         if isinstance(value, Tensor) and value.shape == variable.shape and value.device != variable.device:
             slots[name] = value.to(variable.device)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mml.backends import SegmentOptimizer
+from mml_torch.modes import parts_of
 from mml_torch.ops import TorchOps
 from mml_torch.slots import Slots, fresh_slots, make_native
 
@@ -40,26 +41,28 @@ class Learner:
         self._seen: list[int] = []
         self._pending: dict[str, Tensor] = {}
         self._bound: list[int] | None = None
+        self._slots: list[tuple[str, Callable[[], Mapping[str, Any]], Slots, tuple[Any, ...]]] = []
         self._update: Update = _unbound
 
     def begin(self) -> None:
-        """Look the parameters up, and bind the optimizer's slots anew at the next update."""
-        held = [
-            one
+        """Look the parameters and slots up; what is no longer the same is bound anew at the next update."""
+        seen = [
+            id(one)
             for _, module in self.modules
-            for part in module.modules()
+            for part in parts_of(module)
             for one in part._parameters.values()
+            if one is not None and one.requires_grad
         ]
-        seen = [id(one) for one in held if one is not None and one.requires_grad]
         if seen != self._seen:
             self._find()
-            self._seen = seen
+            self._seen, self._bound = seen, None
         elif any(
             alias.data_ptr() != variable.data_ptr()
             for alias, variable in zip(self._aliases, self.variables, strict=True)
         ):
-            self._aliases = [one.detach() for one in self.variables]
-        self._bound = None
+            self._aliases, self._bound = [one.detach() for one in self.variables], None
+        if self._bound is not None and not self._holds_current_slots():
+            self._bound = None
 
     def forget(self) -> None:
         """Drop gradients that wait for their update."""
@@ -110,21 +113,32 @@ class Learner:
         rule = self.optimizer.rule
         whole = len(present) == len(self.names)
         variables = self._aliases if whole else [self._aliases[index] for index in present]
-        slots = [self._slots_of(self.names[index], self._aliases[index]) for index in present]
+        names = [self.names[index] for index in present]
+        makes = [self._maker(variable) for variable in variables]
+        slots = [self.optimizer.slots.slots_of(name, make) for name, make in zip(names, makes, strict=True)]
+        if not hasattr(rule, "make_slots"):
+            for name, variable, held in zip(names, variables, slots, strict=True):
+                make_native(held, rule.slot_names, variable, label=name)
         if hasattr(rule, "bind"):
             self._update = rule.bind(variables, slots)
         else:
             self._update = _bind_canonical(rule, variables, slots, self.ops)
+        identities = [_identity(held) for held in slots]
+        self._slots = list(zip(names, makes, slots, identities, strict=True))
         self._bound = present
 
-    def _slots_of(self, name: str, variable: Tensor) -> Slots:
+    def _holds_current_slots(self) -> bool:
+        """Whether nobody restored, dropped or regrouped the slots since they were bound."""
+        slots_of = self.optimizer.slots.slots_of
+        return all(
+            slots_of(name, make) is held and _identity(held) == bound
+            for name, make, held, bound in self._slots
+        )
+
+    def _maker(self, variable: Tensor) -> Callable[[], Mapping[str, Any]]:
         rule = self.optimizer.rule
-        make = getattr(rule, "make_slots", None)
-        if make is not None:
-            return self.optimizer.slots.slots_of(name, make)
-        slots = self.optimizer.slots.slots_of(name, lambda: fresh_slots(rule.slot_names, variable))
-        make_native(slots, rule.slot_names, variable, label=name)
-        return slots
+        make: Callable[[], Mapping[str, Any]] | None = getattr(rule, "make_slots", None)
+        return make or (lambda: fresh_slots(rule.slot_names, variable))
 
     def _clipped(self, gradients: list[Tensor]) -> list[Tensor]:
         limit, norm = self.optimizer.clip_value, self.optimizer.clip_norm
@@ -138,11 +152,16 @@ class Learner:
         return gradients
 
 
+def _identity(slots: Slots) -> tuple[Any, ...]:
+    """Return what changes when a slot is replaced; a count in Python moves on by itself."""
+    return tuple(0 if type(value) is int else id(value) for value in slots.values())
+
+
 def _dense(gradient: Tensor) -> Tensor:
     return gradient if gradient.layout is torch.strided else gradient.to_dense()
 
 
-def _unbound(gradients: list[Tensor], rate: float) -> None:
+def _unbound(_gradients: list[Tensor], _rate: float) -> None:
     raise AssertionError("an update before its slots were bound")
 
 

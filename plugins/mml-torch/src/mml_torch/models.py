@@ -164,9 +164,7 @@ def _shape(model: str, argument: str, value: Shape | int) -> Shape:
 
 
 def _sizes(model: str, argument: str, value: Sequence[int]) -> list[int]:
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        raise ModelError(f"{model} got a bad {argument}.", expected="a list of widths", found=repr(value))
-    if not all(isinstance(one, int) and one > 0 for one in value):
+    if not isinstance(value, list | tuple) or not all(isinstance(one, int) and one > 0 for one in value):
         raise ModelError(
             f"{model} got a bad {argument}.", expected="whole numbers above 0", found=repr(value)
         )

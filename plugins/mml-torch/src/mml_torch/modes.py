@@ -29,11 +29,12 @@ class ModeSwitch:
     def enter(self) -> None:
         """Set the flags; only those that differ cost anything."""
         for module, training, overridden in self.modes:
+            parts = parts_of(module)
             if overridden:
-                self.changed.extend((one, one.training) for one in module.modules())
+                self.changed.extend((one, one.training) for one in parts)
                 module.train(training)
                 continue
-            for one in module.modules():
+            for one in parts:
                 if one.training is not training:
                     self.changed.append((one, one.training))
                     one.training = training
@@ -43,6 +44,15 @@ class ModeSwitch:
         for module, training in self.changed:
             module.training = training
         self.changed.clear()
+
+
+def parts_of(module: nn.Module) -> list[nn.Module]:
+    """Return a module and all modules inside it, as often as they stand there; faster than its own walk."""
+    parts = [module]
+    for one in parts:
+        if one._modules:
+            parts.extend([child for child in one._modules.values() if child is not None])
+    return parts
 
 
 @contextmanager
@@ -57,4 +67,4 @@ def inference_mode(module: nn.Module) -> Iterator[None]:
 
 
 def _overrides_train(module: nn.Module) -> bool:
-    return any(type(one).train is not nn.Module.train for one in module.modules())
+    return any(type(one).train is not nn.Module.train for one in parts_of(module))

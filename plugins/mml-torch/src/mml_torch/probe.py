@@ -71,7 +71,7 @@ def _first_that_runs(module: nn.Module, input_shape: tuple[int, ...], label: str
     device = device_of(module)
     try:
         return module(torch.zeros(_ROWS, *input_shape, dtype=floating_dtype(module), device=device))
-    except Exception as cause:
+    except Exception as cause:  # noqa: BLE001 -- told below, unless the second attempt runs
         try:
             # Embeddings take whole numbers only.
             return module(torch.zeros(_ROWS, *input_shape, dtype=torch.int64, device=device))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -57,6 +58,7 @@ class TorchProgram(Program):
         self.losses = compile_losses(segment)
         self.modes = ModeSwitch((module, node in learning) for node, module in modules.items())
         learning_modules = {node: module for node, module in modules.items() if node in learning}
+        _refuse_shared(segment, modules, learning)
         self.learners = [Learner(one, learning_modules, backend.ops) for one in segment.optimizers]
         self.missing = torch.full((), torch.nan, device=self.device)
 
@@ -95,20 +97,20 @@ class TorchProgram(Program):
         for learner in self.learners:
             learner.begin()
         variables = [one for learner in self.learners for one in learner.variables]
-        seeds, rates = controls.seeds.tolist(), controls.rates.tolist()
-        applied = None if controls.apply is None else controls.apply.tolist()
-        windows = None if controls.accumulated is None else controls.accumulated.tolist()
-        for step in steps:
-            random_state.seed_generators(seeds[step], self.device)
+        first, last = steps.start, steps.stop
+        seeds, rates = controls.seeds[first:last].tolist(), controls.rates[first:last].tolist()
+        applied = _listed(controls.apply, steps)
+        windows = _listed(controls.accumulated, steps)
+        for step, seed, rate, apply, window in zip(steps, seeds, rates, applied, windows, strict=True):
+            random_state.seed_generators(seed, self.device)
             rows, values = staged.rows[step], dict(staged.values[step])
             self._forward(values, rows)
-            total = self._losses(values, rows, None if windows is None else windows[step], losses)
+            total = self._losses(values, rows, window, losses)
             for key, kept in outputs.items():
                 value = values.get(key)
                 kept.append(None if value is None else value.detach())
             if self.trains:
-                gradients = _gradients(total, variables)
-                self._learn(gradients, rates[step], None if applied is None else applied[step])
+                self._learn(_gradients(total, variables), rate, apply)
 
     def _forward(self, values: Values, rows: list[int]) -> None:
         if self.constant:
@@ -156,6 +158,11 @@ class TorchProgram(Program):
         return torch.stack(losses).view(n_steps, len(self.losses))
 
 
+def _listed(values: np.ndarray | None, steps: range) -> list[Any]:
+    """Return one row of a control for each step, None where the control is left out."""
+    return [None] * len(steps) if values is None else values[steps.start : steps.stop].tolist()
+
+
 def _gradients(total: Tensor | None, variables: list[Tensor]) -> tuple[Tensor | None, ...]:
     if total is None or not variables or not total.requires_grad:
         return (None,) * len(variables)
@@ -177,12 +184,28 @@ def _modules_of(segment: Segment) -> dict[str, nn.Module]:
     return modules
 
 
+def _refuse_shared(segment: Segment, modules: dict[str, nn.Module], learning: set[str]) -> None:
+    """Refuse a parameter that two nodes hold and that not the same optimizer steps for both."""
+    stepped_by = {node: index for index, one in enumerate(segment.optimizers) for node in one.nodes}
+    holders: dict[int, str] = {}
+    for node, module in modules.items():
+        for parameter in module.parameters():
+            other = holders.setdefault(id(parameter), node)
+            same = (other in learning, stepped_by.get(other)) == (node in learning, stepped_by.get(node))
+            if learning and not same:
+                raise BackendError(
+                    "Two nodes hold the same parameter, and not the same optimizer steps it for both.",
+                    where={"nodes": f"{other}, {node}"},
+                    hint="Freeze both or neither, or give the second node a copy of the module.",
+                )
+
+
 def _device_of(backend: TorchBackend, segment: Segment, modules: dict[str, nn.Module]) -> torch.device:
     """Return the device asked for, or else the one that the modules are on."""
     if segment.device is not None:
         device = torch.device(backend.device_name(segment.device) or "cpu")
         if device.type == "cuda":
-            torch.cuda.init()  # so that its generators are among those that every scope restores
+            torch.cuda.init()  # type: ignore[no-untyped-call]  # so that its generators are among those that every scope restores
         return device
     found = {
         value.device for module in modules.values() for value in (*module.parameters(), *module.buffers())

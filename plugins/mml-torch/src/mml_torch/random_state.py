@@ -26,7 +26,7 @@ def swapped(*, deterministic: bool = False) -> Iterator[None]:
     """
     with _lock:
         cpu = torch.default_generator.get_state()
-        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
         try:
             if deterministic:
                 with _deterministic_kernels():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +53,7 @@ def _host_steps(values: np.ndarray, device: torch.device) -> tuple[Tensor, ...]:
     """
     dtype = convert.torch_dtype(values.dtype)
     n_steps, shape = values.shape[0], values.shape[1:]
-    size = int(np.prod(shape, dtype=np.int64))
+    size = math.prod(shape)
     line = _LINE // values.dtype.itemsize
     buffer = torch.empty(n_steps, max(line, -(-size // line) * line), dtype=dtype)
     staged = buffer[:, :size].view(n_steps, *shape)
