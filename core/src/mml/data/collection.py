@@ -82,6 +82,8 @@ class SampleCollection:
         unique : bool
             Whether a repeated UUID is an error; a resampled set that was saved has some.
         """
+        if not isinstance(table, pa.Table):
+            raise DataError("A pyarrow.Table is needed here.", found=type(table).__name__)
         uuids = None
         columns: list[tuple[ColumnName, Any]] = []
         for position, full_name in enumerate(table.column_names):

@@ -7,7 +7,7 @@ leaves the FeatureSet as it was, and a snapshot that a phase took stays as it is
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -24,14 +24,14 @@ from mml.data.contents import Contents
 from mml.data.protocols import SplitterLike
 from mml.data.records import ScalerRecord, SplitterRecord
 from mml.data.reference import FeatureSetReference
-from mml.data.schema import DOMAINS, FEATURES, TAGS, TARGETS, ColumnName, Selection
+from mml.data.schema import FEATURES, TAGS, TARGETS, Selection
 from mml.data.source import ColumnSource
 from mml.data.splittable import Splittable
 from mml.data.splitting import make_splits, resolve_splitter, with_splits
 from mml.data.summary import summarize
 from mml.data.transforms import fit_record, invert, warn_of_leakage, without_transforms
 from mml.data.view import FeatureSetView
-from mml.errors import ColumnError, ConfigError, MMLError, ScalerError, SplitError, did_you_mean
+from mml.errors import ConfigError, MMLError, SplitError, did_you_mean
 from mml.protocols import Config, State
 
 
@@ -97,7 +97,7 @@ class FeatureSet(ExperimentNode, ColumnAccess, Splittable):
             repeated keys; with the key, the first bad row and what was expected.
         """
         keys = {FEATURES: feature_keys, TARGETS: target_keys, TAGS: tag_keys}
-        return cls._ingest(label, lambda: columns_of_mapping(data, keys))
+        return cls._ingest(label, lambda: SampleCollection.from_columns(columns_of_mapping(data, keys)))
 
     @classmethod
     def from_numpy(
@@ -109,7 +109,9 @@ class FeatureSet(ExperimentNode, ColumnAccess, Splittable):
         tags: np.ndarray | Mapping[str, np.ndarray] | None = None,
     ) -> Self:
         """Ingest arrays ``(n, *shape)``, copied once; a bare array gets the key ``x``, ``y`` or ``tag``."""
-        return cls._ingest(label, lambda: columns_of_arrays(features, targets, tags))
+        return cls._ingest(
+            label, lambda: SampleCollection.from_columns(columns_of_arrays(features, targets, tags))
+        )
 
     @classmethod
     def from_arrow(
@@ -126,24 +128,20 @@ class FeatureSet(ExperimentNode, ColumnAccess, Splittable):
         Parameters are as in :meth:`from_dict`, the keys being column names of ``data``.
         """
         keys = {FEATURES: feature_keys, TARGETS: target_keys, TAGS: tag_keys}
-        return cls._ingest(label, lambda: columns_of_table(data, keys))
+        return cls._ingest(label, lambda: SampleCollection.from_columns(columns_of_table(data, keys)))
 
     @classmethod
     def from_pyarrow_table(cls, label: str, table: pa.Table) -> Self:
         """Ingest a table whose columns are named ``<domain>.<key>.<representation>``, without a copy."""
-        if not isinstance(table, pa.Table):
-            raise ColumnError("from_pyarrow_table takes a pyarrow.Table.", found=type(table).__name__)
-        try:
-            return cls(label, SampleCollection.from_table(table))
-        except MMLError as error:
-            raise error.located({"FeatureSet": label}) from error
+        return cls._ingest(label, lambda: SampleCollection.from_table(table))
 
     @classmethod
-    def _ingest(cls, label: str, columns: Any) -> Self:
+    def _ingest(cls, label: str, collection: Callable[[], SampleCollection]) -> Self:
         try:
-            return cls(label, SampleCollection.from_columns(columns()))
+            return cls(label, collection())
         except MMLError as error:
-            raise error.located({"FeatureSet": label}) from error
+            error.located({"FeatureSet": label})
+            raise
 
     # Reading
 
@@ -265,7 +263,8 @@ class FeatureSet(ExperimentNode, ColumnAccess, Splittable):
                 before.splits, before.splitter_records, parts, record=record, overwrite=overwrite
             )
         except MMLError as error:
-            raise error.located({"FeatureSet": self.label}) from error
+            error.located({"FeatureSet": self.label})
+            raise
         self._contents = before.with_splits(splits, records)
         return {name: self[name] for name in parts}
 
@@ -302,7 +301,8 @@ class FeatureSet(ExperimentNode, ColumnAccess, Splittable):
             view = self.view() if fit_to_split is None else self[fit_to_split]
             record = fit_record(before.source, scaler, domain=domain, keys=keys, view=view)
         except MMLError as error:
-            raise error.located({"FeatureSet": self.label}) from error
+            error.located({"FeatureSet": self.label})
+            raise
         warn_of_leakage(before.splits, view=view, what=f"The scaler of {', '.join(record.keys)}")
         self._contents = before.with_transforms((*before.source.transforms, record))
         return self
@@ -312,13 +312,7 @@ class FeatureSet(ExperimentNode, ColumnAccess, Splittable):
 
         What remains is evaluated from the raw column again, so that the bits of before come back.
         """
-        wanted: set[str] | None = None
-        if domain is not None and keys != "*":
-            names = self.schema.select(keys, domain=domain)
-            wanted = {ColumnName.parse(name).key for name in names}
-        if domain is not None and domain not in DOMAINS:
-            raise ScalerError(f"{domain!r} is no domain.", hint=did_you_mean(str(domain), DOMAINS))
-        rest = without_transforms(self.scaler_records, domain=domain, keys=wanted)
+        rest = without_transforms(self.snapshot(), domain=domain, keys=keys)
         self._contents = self._contents.with_transforms(rest)
         return self
 
@@ -337,10 +331,7 @@ class FeatureSet(ExperimentNode, ColumnAccess, Splittable):
         column : str
             A name or short form of the column.
         """
-        name = self.schema.select(column)
-        if len(name) != 1:
-            raise ColumnError(f"One column is inverted at a time; {column!r} fits {len(name)}.")
-        return invert(self.snapshot(), data, column=name[0])
+        return invert(self.snapshot(), data, column=column)
 
     # Copies and files
 

@@ -109,7 +109,8 @@ class FeatureSetReference:
                 for domain in (FEATURES, TARGETS, TAGS)
             }
         except ColumnError as error:
-            raise error.located({"FeatureSet": self.label}) from error
+            error.located({"FeatureSet": self.label})
+            raise
 
     def check_keys(self, featureset: HasSchema) -> None:
         """Raise ColumnError for a key that the FeatureSet does not have.
@@ -121,7 +122,8 @@ class FeatureSetReference:
             try:
                 featureset.schema.select(keys, domain=domain)
             except ColumnError as error:
-                raise error.located({"FeatureSet": self.label}) from error
+                error.located({"FeatureSet": self.label})
+                raise
 
     def get_config(self) -> Config:
         """Return the reference as JSON-compatible values."""

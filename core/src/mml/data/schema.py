@@ -293,4 +293,4 @@ def _patterns(selection: Selection) -> list[str]:
 def _matcher(pattern: str) -> Callable[[str], object]:
     if "*" not in pattern:
         return pattern.__eq__
-    return re.compile(".*".join(re.escape(part) for part in pattern.split("*"))).fullmatch
+    return re.compile(".*".join(re.escape(part) for part in pattern.split("*")), re.DOTALL).fullmatch

@@ -6,6 +6,7 @@ that a FeatureSet swaps them in one assignment or stays as it was.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,7 +20,16 @@ from mml.data.schema import FEATURES, RAW, TARGETS, TRANSFORMED, ColumnName, Col
 from mml.data.source import ColumnSource
 from mml.data.user_warning import warn_user
 from mml.data.view import FeatureSetView
-from mml.errors import ConfigError, DataError, LeakageWarning, MMLError, ScalerError, did_you_mean
+from mml.errors import (
+    ColumnError,
+    ConfigError,
+    DataError,
+    LeakageWarning,
+    MMLError,
+    ScalerError,
+    did_you_mean,
+    listed,
+)
 
 _BLOCK_BYTES = 4 << 20
 _TRAIN = "train"
@@ -100,7 +110,7 @@ def scalable_columns(schema: Schema, *, domain: str, keys: Selection) -> list[Co
 
 
 def without_transforms(
-    transforms: tuple[ScalerRecord, ...], *, domain: str | None, keys: set[str] | None
+    source: ColumnSource, *, domain: str | None, keys: Selection
 ) -> tuple[ScalerRecord, ...]:
     """Return the records without the last one of each key (of the last record where no domain is given).
 
@@ -109,16 +119,20 @@ def without_transforms(
     ScalerError
         If there is nothing to undo for one of them.
     """
+    transforms = source.transforms
     if not transforms:
         raise ScalerError("There is no transform to undo.")
     if domain is None:
         return transforms[:-1]
+    if domain not in (FEATURES, TARGETS):
+        raise ScalerError(f"{domain!r} has no transforms.", hint=did_you_mean(domain, (FEATURES, TARGETS)))
     transformed = {key for record in transforms if record.domain == domain for key in record.keys}
-    wanted = transformed if keys is None else keys
+    names = source.schema.select(keys, domain=domain)
+    wanted = transformed if keys == "*" else {ColumnName.parse(name).key for name in names}
     if not wanted or wanted - transformed:
         raise ScalerError(
-            f"There is no transform to undo for {sorted(wanted - transformed) or domain}.",
-            found=f"transformed: {sorted(transformed)}",
+            f"There is no transform to undo for {listed(sorted(wanted - transformed)) or domain}.",
+            found=f"transformed: {listed(sorted(transformed)) or 'none'}",
         )
     remaining, rest = set(wanted), list(transforms)
     for position in range(len(rest) - 1, -1, -1):
@@ -141,20 +155,22 @@ def invert(source: ColumnSource, data: np.ndarray, *, column: str) -> np.ndarray
     data : numpy.ndarray
         ``(n, *shape)`` of the column; for scalars and single elements also ``(n,)`` or ``(n, 1)``.
     column : str
-        Full name of a column, in any representation.
+        A name or short form of one column.
 
     Returns
     -------
     numpy.ndarray
         Of the shape of ``data``.
     """
-    name = ColumnName.parse(column).with_representation(TRANSFORMED)
+    names = source.schema.select(column)
+    if len(names) != 1:
+        raise ColumnError(f"One column is inverted at a time; {column!r} fits {len(names)}.")
+    name = ColumnName.parse(names[0]).with_representation(TRANSFORMED)
     if str(name) not in source.schema or not source.chain(str(name)):
         raise ScalerError(f"The column '{column}' has no transform to invert.")
     spec = source.spec(str(name))
     values = np.asarray(data)
-    element = spec.shape if values.shape[1:] != spec.shape else values.shape[1:]
-    single = int(np.prod(element)) == 1 and values.ndim >= 1 and values.size == len(values)
+    single = math.prod(spec.shape) == 1 and values.ndim >= 1 and values.size == len(values)
     if values.dtype.kind not in "biuf" or (values.shape[1:] != spec.shape and not single):
         raise DataError(
             f"These values do not fit the column '{name}'.",
@@ -220,7 +236,8 @@ def _fit(scaler: ScalerLike, source: ColumnSource, spec: ColumnSpec, view: Featu
             scaler.fit(source.take(column, view.row_index))
         sample = np.asarray(scaler.transform(source.take(column, view.rows[:1])))
     except MMLError as error:
-        raise error.located(where) from error
+        error.located(where)
+        raise
     except Exception as cause:
         raise ScalerError(f"The scaler {scaler!r} failed: {cause}", where=where) from cause
     if sample.shape[:1] != (1,) or sample.dtype.kind not in "biuf":

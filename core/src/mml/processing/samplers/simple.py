@@ -101,7 +101,8 @@ class SimpleSampler:
         try:
             bound = BoundSampler(view, order=_Order(self, view, chosen), seed=chosen)
         except MMLError as error:
-            raise error.located({"view": view.label}) from error
+            error.located({"view": view.label})
+            raise
         if not bound.n_batches():
             raise SamplerError(
                 f"No batch has {self.batch_size} rows, and drop_last leaves shorter ones out.",

@@ -137,8 +137,8 @@ class RandomSplitter:
         example = first.get_data(as_columns(self.stratify_by), fmt="list")
         warn_user(
             f"Splitting {view.label!r} by {self.stratify_by}: {int(uneven.sum())} of {n_strata} strata are "
-            f"more than one sample off their share, {int(absent.sum())} are missing from a split; for example "
-            f"{example} has {held[worst].tolist()} samples in {list(self.ratios)}.",
+            f"more than one sample off their share, {int(absent.sum())} are missing from a split; for "
+            f"example {example} has {held[worst].tolist()} samples in {list(self.ratios)}.",
             StrataWarning,
         )
 

@@ -1,0 +1,108 @@
+"""Formats: what each hands out, and what they refuse."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from mml.backends.numpy_backend import NumpyBackend
+from mml.errors import DataError
+from mml.plugins import registry
+
+from .samples import arrays, cells
+
+FS = cells()
+
+
+def test_numpy_gives_one_column_as_it_is_stored_and_stacks_several():
+    pair = cells().get_features(["voltage", "voltage"])
+
+    assert FS.get_features("image").shape == (23, 2, 3)
+    assert FS.get_features("voltage").shape == (23,)
+    assert pair.shape == (23,)
+    assert FS.get_features(["voltage", "count"]).shape == (23, 2)
+    assert FS.get_tags("cell").dtype == object
+
+
+def test_numpy_refuses_columns_that_do_not_stack():
+    with pytest.raises(DataError, match=r"dict_numpy") as caught:
+        FS.get_features()
+    assert "pulse float32(5,)" in str(caught.value)
+    with pytest.raises(DataError, match="do not stack"):
+        FS.get_tags()
+    with pytest.raises(DataError, match="No column"):
+        FS.get_features([])
+
+
+def test_dict_numpy_names_columns_by_key_and_in_full_across_domains():
+    assert list(FS.get_features(fmt="dict_numpy")) == ["voltage", "pulse", "image", "count"]
+    assert list(FS.get_data(["soh", "cell"])) == ["targets.soh.raw", "tags.cell.raw"]
+    fs = cells()
+    fs.fit_transform("standard", domain="features", keys="pulse")
+    both = fs.get_features(["pulse.raw", "pulse.transformed"], fmt="dict_numpy")
+    assert list(both) == ["features.pulse.raw", "features.pulse.transformed"]
+
+
+def test_arrow_keeps_the_stored_layout_and_aliases_contiguous_rows():
+    table = FS.take(slice(2, 7)).get_features(["pulse", "voltage"], fmt="arrow")
+    stored = FS.snapshot().collection.table.column("features.voltage.raw").chunk(0)
+
+    assert isinstance(table.schema.field("pulse").type, pa.FixedShapeTensorType)
+    assert table.column("voltage").chunk(0).buffers()[1].address == stored.buffers()[1].address
+    assert table.column("voltage").to_pylist() == arrays()["voltage"][2:7].tolist()
+    scattered = FS.take([7, 2]).get_data(fmt="arrow")
+    assert scattered.column("tags.cell.raw").to_pylist() == ["cell-3", "cell-2"]
+    assert scattered.column("features.image.raw").chunk(0).to_numpy_ndarray().shape == (2, 2, 3)
+
+
+def test_arrow_holds_transformed_columns_too():
+    fs = cells()
+    fs.fit_transform("standard", domain="features")
+    table = fs.get_features(["pulse", "voltage"], fmt="arrow")
+
+    assert np.array_equal(table.column("pulse").combine_chunks().to_numpy_ndarray(), fs.get_features("pulse"))
+    assert table.column("voltage").to_pylist() == fs.get_features("voltage").tolist()
+
+
+def test_list_gives_python_values():
+    assert FS.take([0, 5]).get_features("count", fmt="list") == arrays()["count"][[0, 5]].tolist()
+    assert FS.take([0]).get_data(["count", "cell"], fmt="list") == {
+        "features.count.raw": [int(arrays()["count"][0])],
+        "tags.cell.raw": ["cell-0"],
+    }
+
+
+def test_pandas_gives_a_frame():
+    pandas = pytest.importorskip("pandas")
+    frame = FS.get_data(["voltage", "pulse", "cell", "day"], fmt="pandas")
+
+    assert isinstance(frame, pandas.DataFrame)
+    assert frame["features.voltage.raw"].dtype == np.float32
+    assert frame["features.pulse.raw"].iloc[3].tolist() == arrays()["pulse"][3].tolist()
+    assert list(FS.to_pandas().columns) == list(FS.schema.names)
+
+
+class Doubling(NumpyBackend):
+    """A backend whose arrays are told from NumPy's by their values."""
+
+    def to_array(self, array, *, device=None):
+        return array * 2
+
+
+def test_every_backend_is_a_format():
+    backends = registry("backends")
+    backends.register("doubling")(Doubling)
+    try:
+        assert np.array_equal(FS.get_features("pulse", fmt="doubling"), arrays()["pulse"] * 2)
+        with pytest.raises(DataError, match="numbers only"):
+            FS.get_tags("cell", fmt="doubling")
+    finally:
+        backends.remove("doubling")
+
+
+def test_unknown_formats_list_the_near_misses():
+    with pytest.raises(DataError, match="Did you mean 'polars'"):
+        FS.get_features("pulse", fmt="polar")
+    with pytest.raises(DataError, match="by name"):
+        FS.get_features("pulse", fmt=None)
