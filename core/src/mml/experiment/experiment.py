@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 from mml.context import ExperimentContext, RegistrationPolicy
 from mml.data import FeatureSet
@@ -42,7 +41,8 @@ class Experiment:
     deterministic : bool
         Ask every backend for deterministic kernels; it fails where one cannot.
     registration_policy : RegistrationPolicy or str, optional
-        For nodes that register in the experiment's context; by default strict in scripts, lenient in notebooks.
+        For nodes that register in the experiment's context; by default strict in scripts, lenient in
+        notebooks.
     callbacks : sequence of ExperimentCallback
     progress : ProgressDisplay, optional
         Who shows how a run goes; chosen from the surroundings where left out.

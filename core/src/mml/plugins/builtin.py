@@ -52,6 +52,12 @@ _DECLARED: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "Cross-entropy of logits over classes.",
         ),
         "huber": ("mml.graph.losses.canonical:huber", "Squared near zero, absolute beyond."),
+        "log_cosh": ("mml.graph.losses.canonical:log_cosh", "Logarithm of the error's hyperbolic cosine."),
+        "nll": ("mml.graph.losses.canonical:nll", "Negative log-likelihood of log-probabilities."),
+        "kl_div": ("mml.graph.losses.canonical:kl_div", "Kullback-Leibler divergence of log-probabilities."),
+        "cosine": ("mml.graph.losses.canonical:cosine", "One minus the cosine of the angle between rows."),
+        "hinge": ("mml.graph.losses.canonical:hinge", "Hinge loss for targets of -1 and 1."),
+        "gaussian_nll": ("mml.graph.losses.canonical:gaussian_nll", "Likelihood of a mean and a variance."),
     },
     "optimizers": {
         "sgd": ("mml.graph.optimizers.canonical:Sgd", "Gradient descent with momentum or nesterov."),

@@ -117,13 +117,16 @@ class Callback(_BySettings):
         """Return the names of the metrics that this callback logs in a phase; None where it cannot know."""
         return None
 
-    def check(self, phase: ExperimentPhase, available: tuple[str, ...] | None) -> None:
+    def check(self, phase: ExperimentPhase, available: tuple[str, ...], *, certain: bool) -> None:
         """Raise before the first epoch if the callback cannot do its work in this phase.
 
         Parameters
         ----------
-        available : tuple of str or None
-            Metrics that the phase and the callbacks before this one log; None where somebody cannot know.
+        phase : ExperimentPhase
+        available : tuple of str
+            Metrics that the phase and the callbacks before this one are known to log.
+        certain : bool
+            False where a callback before this one did not say what it logs.
         """
 
     def get_state(self) -> State:

@@ -64,6 +64,7 @@ class PhaseDispatcher:
         self._phase = phase
         self._results = results
         self._hooks = {name: _overriding(callbacks, name, Callback) for name in _PHASE_HOOKS}
+        self.froze = False
 
     def listens(self, *hooks: str) -> bool:
         """Whether any callback overrides one of these hooks."""
@@ -141,6 +142,7 @@ class PhaseDispatcher:
         if graph is not None:
             graph.freeze(change.freeze)
             graph.unfreeze(change.unfreeze)
+            self.froze = True
 
     def _frozen(self) -> dict[ModelNode, str | None]:
         graph = self._host.graph

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from mml.errors import PhaseError, did_you_mean
@@ -46,6 +47,7 @@ class EarlyStopping(Callback):
         self.min_delta = min_delta
         self.mode = mode
         self.restore_best = restore_best
+        self._expected = True
         self._forget()
 
     def _forget(self) -> None:
@@ -55,26 +57,32 @@ class EarlyStopping(Callback):
         self._seen = 0
         self._best_state: State | None = None
 
-    def check(self, phase: Any, available: tuple[str, ...] | None) -> None:
+    def check(self, phase: Any, available: tuple[str, ...], *, certain: bool) -> None:
         """Refuse a metric that nobody before this callback logs."""
-        if available is not None and self.monitor not in available:
-            raise PhaseError(
-                f"EarlyStopping watches {self.monitor!r}, which nobody logs before it.",
-                where={"phase": phase.label, "callback": self.name},
-                hint=f"{did_you_mean(self.monitor, available)} Put the callback that logs it before EarlyStopping.",
-            )
+        self._expected = self.monitor in available
+        if certain and not self._expected:
+            raise self._nobody_logs(phase, available)
+
+    def _nobody_logs(self, phase: Any, available: Iterable[str]) -> PhaseError:
+        return PhaseError(
+            f"EarlyStopping watches {self.monitor!r}, which nobody logs before it.",
+            where={"phase": phase.label, "callback": self.name},
+            hint=f"{did_you_mean(self.monitor, available)} Put whoever logs it before EarlyStopping.",
+        )
 
     def metrics_logged(self, phase: Any) -> tuple[str, ...]:  # noqa: ARG002 -- none in any phase
         """Return nothing: it only watches."""
         return ()
 
-    def on_phase_start(self, *, experiment: Any, phase: Any, results: Any) -> None:  # noqa: ARG002 -- the hook's form
+    def on_phase_start(self, **_: Any) -> None:
         """Start anew."""
         self._forget()
 
     def on_epoch_end(self, *, experiment: Any, phase: Any, results: Any, epoch: int) -> None:
         """Look at the metric; ask the phase to stop when patience runs out."""
         if self.monitor not in results.metric_store:
+            if not self._expected:
+                raise self._nobody_logs(phase, results.metric_store.names())
             return
         logged = results.metrics().where(name=self.monitor)
         if len(logged) == self._seen:

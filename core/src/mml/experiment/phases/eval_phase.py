@@ -75,7 +75,7 @@ class EvalPhase(ExperimentPhase):
     def n_steps(self, inputs: BoundInputs) -> int:
         """Return the number of chunks."""
         self._check_single_source(inputs)
-        return min(sampler.n_batches(0) for sampler in inputs.samplers)
+        return min(int(sampler.n_batches(0)) for sampler in inputs.samplers)
 
     def iter_execution(self, inputs: BoundInputs) -> Iterator[ExecutionContext]:
         """Yield one context a chunk."""

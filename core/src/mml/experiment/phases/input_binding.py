@@ -118,7 +118,7 @@ def _label(node: Any) -> str:
 
 
 def _reference(node: Any, upstream: Any) -> FeatureSetReference | None:
-    """Return the FeatureSet that is meant; a node object with a single FeatureSet upstream tells it itself."""
+    """Return the FeatureSet that is meant, None where the node's own is."""
     if isinstance(upstream, FeatureSet):
         return upstream.reference()
     if isinstance(upstream, FeatureSetReference):

@@ -7,7 +7,7 @@ masked view of the same shape.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from enum import Enum
+from enum import StrEnum
 
 from mml.errors import PhaseError, did_you_mean
 from mml.processing import BatchView
@@ -15,11 +15,11 @@ from mml.processing import BatchView
 Views = Mapping[str, BatchView]
 
 
-class BatchSchedulingPolicy(str, Enum):
+class BatchSchedulingPolicy(StrEnum):
     """How batches of several samplers become steps.
 
-    ``ZIP_*`` pairs them in lockstep, ``ALTERNATE_*`` takes turns. ``*_STRICT`` ends with the shortest sampler,
-    ``*_CYCLE`` repeats the shorter ones' batches until the longest ends.
+    ``ZIP_*`` pairs them in lockstep, ``ALTERNATE_*`` takes turns. ``*_STRICT`` ends with the shortest
+    sampler, ``*_CYCLE`` repeats the shorter ones' batches until the longest ends.
     """
 
     ZIP_STRICT = "zip_strict"

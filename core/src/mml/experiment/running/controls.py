@@ -78,8 +78,9 @@ class StepControls:
         first = sum(updates[:epoch]) + int(batches[0]) // window
         count = int(batches[-1]) // window - int(batches[0]) // window + 1
         backend = get_backend(planned.segment.backend)
-        known = optimizer.rates(optimizer.resolve(backend), start=first, count=count, total=sum(updates))
-        return known[batches // window - int(batches[0]) // window]
+        known: np.ndarray = optimizer.rates(optimizer.resolve(backend), start=first, count=count, total=sum(updates))
+        chosen: np.ndarray = known[batches // window - int(batches[0]) // window]
+        return chosen
 
     @staticmethod
     def _window_rows(planned: PlannedSegment, fed: FedBlock, batches: np.ndarray) -> np.ndarray:
@@ -92,4 +93,5 @@ class StepControls:
         rows = fed.counts[:, [loss.rows for loss in planned.segment.losses]]
         totals = np.zeros((int(windows[-1]) + 1, rows.shape[1]), dtype=np.int64)
         np.add.at(totals, windows, rows)
-        return totals[windows]
+        of_steps: np.ndarray = totals[windows]
+        return of_steps

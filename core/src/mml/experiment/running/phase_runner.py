@@ -6,41 +6,22 @@ say what happened.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-
 from mml.errors import MMLError, PhaseError
 from mml.experiment.callbacks.dispatcher import PhaseDispatcher
-from mml.experiment.phases.bound_inputs import BoundInputs, bind_inputs
 from mml.experiment.phases.execution_context import ExecutionContext
 from mml.experiment.phases.fit_phase import FitPhase
 from mml.experiment.phases.phase import ExperimentPhase
 from mml.experiment.phases.train_phase import TrainPhase
 from mml.experiment.results import PhaseResults
-from mml.experiment.running.controls import StepControls
 from mml.experiment.running.interrupts import Interrupt
 from mml.experiment.running.nonfinite import check_finite
-from mml.experiment.running.pacing import Pacing
+from mml.experiment.running.recording import record_steps, tell_losses
+from mml.experiment.running.running_phase import RunningPhase, prepare_phase
 from mml.graph import ModelGraph, ModelNode
-from mml.graph.execution import Execution, LoadedBlock, StepsResult
-from mml.graph.plan import Request
-from mml.graph.topology import heads, with_ancestors
-
-
-@dataclass
-class RunningPhase:
-    """A phase with everything that its execution needs."""
-
-    phase: ExperimentPhase
-    results: PhaseResults
-    inputs: BoundInputs
-    execution: Execution
-    controls: StepControls
-    dispatcher: PhaseDispatcher
-    pacing: Pacing
+from mml.graph.execution import LoadedBlock, StepsResult
 
 
 class PhaseRunner:
@@ -118,11 +99,14 @@ class PhaseRunner:
         graph: ModelGraph,
         dispatcher: PhaseDispatcher,
     ) -> None:
-        running = self._prepare(phase, path, results, graph, dispatcher)
+        running = prepare_phase(
+            phase, host=self._host, graph=graph, path=path, results=results, dispatcher=dispatcher
+        )
         self._check_callbacks(running)
         total = phase.n_steps(running.inputs)
         self._host.progress.phase_started(path, phase=phase, n_steps=total)
         dispatcher.fire("on_phase_start", epoch=-1)
+        _follow_freezing(running)
         if not phase.stop_requested:
             self._steps(running)
         if isinstance(phase, FitPhase):
@@ -132,48 +116,14 @@ class PhaseRunner:
         results.status = "stopped" if stopped else "completed"
         dispatcher.fire("on_phase_end", epoch=_last_epoch(results))
 
-    # --- preparing -------------------------------------------------------------------------------------
-
-    def _prepare(
-        self,
-        phase: ExperimentPhase,
-        path: tuple[str, ...],
-        results: PhaseResults,
-        graph: ModelGraph,
-        dispatcher: PhaseDispatcher,
-    ) -> RunningPhase:
-        graph.build(seed=self._host.initial_seed, context=self._host.context)
-        inputs = bind_inputs(
-            phase.input_sources,
-            graph,
-            phase=phase.label,
-            context=self._host.context,
-            seed=self._host.seed,
-            default_batch_size=phase.default_batch_size,
-            heads=_needed_heads(phase, graph),
-        )
-        request = Request(
-            mode=phase.mode,
-            lanes=inputs.lanes,
-            active=phase.active_nodes,
-            losses=phase.losses,
-            record=_recorded(phase, graph),
-            device=phase.device,
-            deterministic=self._host.deterministic,
-        )
-        execution = graph.prepare(request, context=self._host.context)
-        epoch_steps = phase.epoch_steps(inputs) if isinstance(phase, TrainPhase) else [phase.n_steps(inputs)]
-        controls = StepControls(execution.plan, seed=self._host.phase_seed(path), epoch_steps=epoch_steps)
-        pacing = Pacing(multiple_of=execution.plan.accumulate)
-        return RunningPhase(phase, results, inputs, execution, controls, dispatcher, pacing)
-
     def _check_callbacks(self, running: RunningPhase) -> None:
         phase = running.phase
-        available: tuple[str, ...] | None = _own_metrics(phase, running)
+        available, certain = _own_metrics(phase, running), True
         for callback in phase.callbacks:
-            callback.check(phase, available)
+            callback.check(phase, available, certain=certain)
             logged = callback.metrics_logged(phase)
-            available = None if available is None or logged is None else (*available, *logged)
+            certain = certain and logged is not None
+            available = (*available, *(logged or ()))
 
     # --- stepping --------------------------------------------------------------------------------------
 
@@ -183,6 +133,7 @@ class PhaseRunner:
         for context in running.phase.iter_execution(running.inputs):
             if trains and context.batch == 0:
                 running.dispatcher.fire_epoch("on_epoch_start", context.epoch)
+                _follow_freezing(running)
             pending.append(context)
             rows = max(view.n_rows for view in context.views.values())
             if context.is_last or len(pending) >= running.pacing.size(rows):
@@ -195,66 +146,36 @@ class PhaseRunner:
                 self._close_epoch(running, context.epoch)
 
     def _block(self, running: RunningPhase, contexts: list[ExecutionContext]) -> None:
-        first, execution = contexts[0], running.execution
         running.pacing.begin()
-        fed = execution.feed.block([context.views for context in contexts])
-        controls = running.controls.for_block(fed, epoch=first.epoch, first_batch=first.batch)
-        block = LoadedBlock(fed, controls)
+        block = _loaded(running, contexts)
         if running.dispatcher.listens("on_batch_start", "on_batch_end"):
-            for number, context in enumerate(contexts):
-                running.dispatcher.fire_batch("on_batch_start", context)
-                self._record(running, [context], execution.run(block, number, number + 1), fill=True)
-                running.dispatcher.fire_batch("on_batch_end", context)
+            self._batch_by_batch(running, contexts, block)
         else:
-            self._record(running, contexts, execution.run(block, 0, len(contexts)), fill=False)
+            steps = running.execution.run(block, 0, len(contexts))
+            self._record(running, contexts, steps)
         running.pacing.end(len(contexts))
-        self._host.progress.advanced(len(contexts), epoch=first.epoch)
+        self._host.progress.advanced(len(contexts), epoch=contexts[0].epoch)
 
-    def _record(
-        self, running: RunningPhase, contexts: list[ExecutionContext], result: StepsResult, *, fill: bool
+    def _batch_by_batch(
+        self, running: RunningPhase, contexts: list[ExecutionContext], block: LoadedBlock
     ) -> None:
-        phase, results = running.phase, running.results
-        epoch = contexts[0].epoch
-        batches = np.array([context.batch for context in contexts], dtype=np.int64)
-        if phase.losses:
-            if phase.on_nonfinite != "ignore":
-                check_finite(phase, result, contexts)
-            results.record_losses(
-                epoch=epoch,
-                batches=batches,
-                labels=tuple(loss.label for loss in phase.losses),
-                nodes=tuple(loss.on for loss in phase.losses),
-                values=result.losses,
-                rows=result.rows,
-                weights=np.array([loss.weight for loss in phase.losses]),
-            )
-        for lane in running.inputs.lanes:
-            for role in lane.roles:
-                results.record_batches(
-                    epoch=epoch,
-                    batches=batches,
-                    node=lane.name,
-                    role=role,
-                    rows=[context.views[lane.name].rows[role] for context in contexts],
-                )
-        for context, outputs in zip(contexts, result.outputs, strict=True):
-            for one in outputs:
-                context.outputs[one.node] = one.outputs
-                results.record_outputs(
-                    epoch=epoch,
-                    batch=context.batch,
-                    node=one.node,
-                    role=one.role,
-                    outputs=one.outputs,
-                    targets=one.targets,
-                    sample_uuids=one.sample_uuids,
-                )
-        if fill:
-            values = result.losses()
-            for number, context in enumerate(contexts):
-                context.losses = {
-                    loss.label: float(value) for loss, value in zip(phase.losses, values[number], strict=True)
-                }
+        first = 0
+        for number, context in enumerate(contexts):
+            running.dispatcher.fire_batch("on_batch_start", context)
+            if _follow_freezing(running):
+                block, first = _loaded(running, contexts[number:]), number
+            steps = running.execution.run(block, number - first, number - first + 1)
+            tell_losses(running.phase, context, steps)
+            self._record(running, [context], steps)
+            running.dispatcher.fire_batch("on_batch_end", context)
+            if _follow_freezing(running) and number + 1 < len(contexts):
+                block, first = _loaded(running, contexts[number + 1 :]), number + 1
+
+    def _record(self, running: RunningPhase, contexts: list[ExecutionContext], steps: StepsResult) -> None:
+        phase = running.phase
+        if phase.losses and phase.on_nonfinite != "ignore":
+            check_finite(phase, steps, contexts)
+        record_steps(running.results, phase=phase, inputs=running.inputs, contexts=contexts, steps=steps)
 
     def _close_epoch(self, running: RunningPhase, epoch: int) -> None:
         phase, results = running.phase, running.results
@@ -263,6 +184,7 @@ class PhaseRunner:
         if isinstance(phase, TrainPhase):
             self._log_rates(running, epoch)
             running.dispatcher.fire_epoch("on_epoch_end", epoch)
+            _follow_freezing(running)
         self._host.progress.epoch_ended(epoch, results)
 
     def _log_rates(self, running: RunningPhase, epoch: int) -> None:
@@ -293,23 +215,19 @@ class PhaseRunner:
             running.results.metric_store.log(found.name, found.value, epoch=0)
 
 
-def _needed_heads(phase: ExperimentPhase, graph: ModelGraph) -> tuple[str, ...]:
-    """Return the heads that a phase needs data for: all, or those above its active nodes and losses."""
-    if phase.active_nodes is None:
-        return graph.head_nodes
-    wanted = [label for label in (*phase.active_nodes, *(loss.on for loss in phase.losses)) if label in graph]
-    running = with_ancestors(graph.nodes, wanted)
-    return tuple(label for label in heads(graph.nodes) if label in running)
+def _loaded(running: RunningPhase, contexts: list[ExecutionContext]) -> LoadedBlock:
+    fed = running.execution.feed.block([context.views for context in contexts])
+    first = contexts[0]
+    return LoadedBlock(fed, running.controls.for_block(fed, epoch=first.epoch, first_batch=first.batch))
 
 
-def _recorded(phase: ExperimentPhase, graph: ModelGraph) -> tuple[str, ...]:
-    """Return the nodes whose outputs are kept: those with losses, the tails, and those of metrics."""
-    if phase.result_recording == "none" or phase.mode == "fit":
-        return ()
-    wanted = [loss.on for loss in phase.losses if loss.on in graph]
-    named = [metric.node for metric in getattr(phase, "metrics", ()) if getattr(metric, "node", None)]
-    tails = graph.tail_nodes if phase.active_nodes is None else phase.active_nodes
-    return tuple(dict.fromkeys([*wanted, *named, *tails]))
+def _follow_freezing(running: RunningPhase) -> bool:
+    """Plan again where a callback changed the freezing; tell whether that was so."""
+    if not running.dispatcher.froze:
+        return False
+    running.dispatcher.froze = False
+    running.plan_again()
+    return True
 
 
 def _own_metrics(phase: ExperimentPhase, running: RunningPhase) -> tuple[str, ...]:
