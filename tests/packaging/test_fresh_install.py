@@ -63,7 +63,11 @@ def test_the_script_of_core_is_on_the_path_of_its_environment(python):
 
 
 def test_asking_for_a_plugin_that_is_not_there_names_what_would_bring_it(python):
-    code = "import mml; mml.ModelGraph([mml.ModelNode('n', mml.Model('torch/mlp'), 'nowhere')]).build()"
+    code = """
+import mml
+data = mml.FeatureSet.from_dict("data", {"x": [1.0, 2.0]}, feature_keys="x")
+mml.ModelGraph([mml.ModelNode("n", mml.Model("torch/mlp"), data.reference(features="x"))]).build()
+"""
     ran = _run(python, "-c", code)
     assert ran.returncode == 1
     assert 'pip install "mml[torch]"' in ran.stderr
