@@ -36,7 +36,7 @@ def cells(n_rows=23, seed=0, label="cells"):
 
 
 def single(values, domain="features", label="one"):
-    """Return a FeatureSet of one column named ``x`` beside a column of row numbers, in a context of its own."""
+    """Return a FeatureSet of one column ``x`` beside row numbers, in a context of its own."""
     data = {"x": values, "row": np.arange(len(values))}
     keys = {"features": "feature_keys", "targets": "target_keys", "tags": "tag_keys"}
     settings = {"feature_keys": [], "tag_keys": ["row"]}

@@ -39,7 +39,7 @@ def test_arrays_of_any_rank_come_back_bit_for_bit_in_their_dtype(values):
 @pytest.mark.parametrize(
     "layout",
     [
-        lambda a: np.asfortranarray(a),
+        np.asfortranarray,
         lambda a: a[::2],
         lambda a: a[::-1],
         lambda a: a.T.copy().T,

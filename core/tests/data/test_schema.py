@@ -66,12 +66,19 @@ def test_short_names_lists_and_patterns_mean_columns(selection, options, expecte
     assert list(BATTERY.select(selection, **options)) == expected
 
 
+def test_a_pattern_keeps_the_order_of_the_keys_whatever_is_transformed():
+    table = schema("features.a.raw", "features.b.raw", "features.c.raw", "features.a.transformed")
+
+    assert table.select("*") == ("features.a.transformed", "features.b.raw", "features.c.raw")
+    assert table.select(["c", "a"]) == ("features.c.raw", "features.a.transformed")
+
+
 def test_a_pattern_for_a_whole_empty_domain_selects_nothing():
     assert BATTERY.only(["features.current.raw"]).select("*", domain="targets") == ()
 
 
 def test_an_unknown_name_lists_the_near_misses():
-    with pytest.raises(ColumnError, match="no column 'voltag'.*\n.*Did you mean 'voltage'"):
+    with pytest.raises(ColumnError, match=r"no column 'voltag'.*\n.*Did you mean 'voltage'"):
         BATTERY.select("voltag")
     with pytest.raises(ColumnError, match=r"Did you mean 'features\.current'"):
         BATTERY.select("features.curent")

@@ -32,6 +32,7 @@ from mml.data.summary import summarize
 from mml.data.transforms import fit_record, invert, warn_of_leakage, without_transforms
 from mml.data.view import FeatureSetView
 from mml.errors import ConfigError, MMLError, SplitError, did_you_mean
+from mml.files import Archive
 from mml.protocols import Config, State
 
 
@@ -378,6 +379,15 @@ class FeatureSet(ExperimentNode, ColumnAccess, Splittable):
             If the file is damaged or holds something else.
         """
         return cls._restored(*featureset_file.load(path))
+
+    def archive_members(self, *, prefix: str) -> dict[str, Any]:
+        """Return the members that make up this FeatureSet in an archive of something larger."""
+        return featureset_file.archive_members(self.get_config(), self._contents, prefix=prefix)
+
+    @classmethod
+    def from_archive(cls, archive: Archive, *, path: str | os.PathLike[str], prefix: str) -> Self:
+        """Read a FeatureSet out of an archive that also holds other things; errors as of :meth:`load`."""
+        return cls._restored(*featureset_file.from_archive(archive, path=path, prefix=prefix))
 
     @classmethod
     def _restored(cls, config: Config, contents: Contents) -> Self:

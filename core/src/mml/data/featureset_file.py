@@ -5,24 +5,30 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from mml.data.collection import SampleCollection
 from mml.data.contents import Contents
 from mml.data.source import ColumnSource
 from mml.errors import ArchiveError, ConfigError, MMLError
-from mml.files import ArchiveKind, read_archive, write_archive
+from mml.files import Archive, ArchiveKind, read_archive, write_archive
 from mml.plugins import get_manager
 from mml.protocols import Config
 
 
 def save(path: str | os.PathLike[str], *, config: Config, contents: Contents) -> None:
     """Write a FeatureSet completely or not at all."""
-    members = {
-        "config": config,
-        "state": contents.get_state(),
-        "data": contents.source.collection.to_table(),
-    }
+    members = archive_members(config, contents)
     write_archive(path, kind=ArchiveKind.FEATURESET, members=members, plugins=_plugins(config))
+
+
+def archive_members(config: Config, contents: Contents, *, prefix: str = "") -> dict[str, Any]:
+    """Return the members that make up a FeatureSet in an archive, each name behind a prefix."""
+    return {
+        f"{prefix}config": config,
+        f"{prefix}state": contents.get_state(),
+        f"{prefix}data": contents.source.collection.to_table(),
+    }
 
 
 def load(path: str | os.PathLike[str]) -> tuple[Config, Contents]:
@@ -34,7 +40,15 @@ def load(path: str | os.PathLike[str]) -> tuple[Config, Contents]:
         If the file is damaged, of another kind, or its table does not have the columns of its config.
     """
     with read_archive(path, kind=ArchiveKind.FEATURESET) as archive:
-        config, state, table = archive.json("config"), archive.state("state"), archive.table("data")
+        return from_archive(archive, path=path)
+
+
+def from_archive(
+    archive: Archive, *, path: str | os.PathLike[str], prefix: str = ""
+) -> tuple[Config, Contents]:
+    """Read one FeatureSet out of an open archive; errors as of `load`."""
+    config = archive.json(f"{prefix}config")
+    state, table = archive.state(f"{prefix}state"), archive.table(f"{prefix}data")
     try:
         declared = Contents.from_config(config)
         collection = SampleCollection.from_table(table, unique=False)

@@ -187,7 +187,7 @@ class Schema:
         Returns
         -------
         tuple of str
-            In the order asked for (storage order within a pattern), each once.
+            In the order asked for (within a pattern, in the order of the keys), each once.
 
         Raises
         ------
@@ -215,8 +215,7 @@ class Schema:
             nothing_asked = not pattern.strip("*.") or pattern in {f"{one}.*" for one in DOMAINS}
             if not found and (implicit or not nothing_asked):
                 raise self._missing(pattern, domain, rep, implicit, candidates)
-            order = {name: position for position, name in enumerate(candidates)}
-            return [str(name) for name in sorted(found, key=order.__getitem__)]
+            return [str(name) for name in _by_key(found, candidates)]
         if not found:
             raise self._missing(pattern, domain, rep, implicit, candidates)
         if len(found) > 1:
@@ -270,6 +269,15 @@ class Schema:
         shortest = min(pattern.count("."), 2)
         known = {form for name in names for form in _forms(name) if form.count(".") == shortest}
         return ColumnError(f"There is no column {pattern!r}.", hint=did_you_mean(pattern, known))
+
+
+def _by_key(found: list[ColumnName], candidates: list[ColumnName]) -> list[ColumnName]:
+    """Sort as the keys were ingested: fitting a scaler to one of several columns must not reorder them."""
+    first: dict[tuple[str, str], int] = {}
+    for position, name in enumerate(candidates):
+        first.setdefault((name.domain, name.key), position)
+    place = {name: position for position, name in enumerate(candidates)}
+    return sorted(found, key=lambda name: (first[name.domain, name.key], place[name]))
 
 
 def _forms(name: ColumnName) -> tuple[str, ...]:

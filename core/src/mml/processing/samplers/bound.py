@@ -37,7 +37,10 @@ class BoundSampler:
         self.source: ColumnSource = view.featureset.snapshot()
         self._order = order
         self._last: tuple[int, Epoch] | None = None
-        self._gatherer: Gatherer | None = None
+        # Names are looked up now, with the snapshot: a scaler fitted later changes neither.
+        schema = view.schema
+        names = {domain: schema.select(f"{domain}.*") for domain in (FEATURES, TARGETS, TAGS)}
+        self._gatherer = Gatherer(self.source, names)
         self._cursor = (0, 0)
 
     def epoch(self, epoch: int) -> Epoch:
@@ -52,7 +55,7 @@ class BoundSampler:
 
     def materialize(self, view: BatchView) -> Batch:
         """Read the rows of a batch view: all visible columns, transformed where they are."""
-        return Batch.from_view(view, self._columns())
+        return Batch.from_view(view, self._gatherer)
 
     def __iter__(self) -> Iterator[Batch]:
         epoch, start = self._cursor
@@ -92,16 +95,6 @@ class BoundSampler:
         if epoch < 0 or not 0 <= batch <= self.n_batches(epoch):
             raise StateError("The cursor lies outside of the epoch.", found=f"epoch {epoch}, batch {batch}")
         self._cursor = (epoch, batch)
-
-    def _columns(self) -> Gatherer:
-        if self._gatherer is None:
-            schema = self.view.schema
-            names = {
-                domain: schema.select("*", domain=domain) if schema.keys(domain) else ()
-                for domain in (FEATURES, TARGETS, TAGS)
-            }
-            self._gatherer = Gatherer(self.source, names)
-        return self._gatherer
 
     def __repr__(self) -> str:
         epoch, batch = self._cursor

@@ -1,0 +1,309 @@
+"""SimpleSampler: every row once, an order per (seed, epoch), and a cursor that resumes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mml.context import ExperimentContext
+from mml.data import FeatureSet
+from mml.errors import ConfigError, MMLError, SamplerError, StateError
+from mml.processing import SimpleSampler
+from mml.protocols import Configurable, Stateful
+
+
+def rows_view(n_rows=23, start=100):
+    """Return a view whose absolute rows begin at `start`."""
+    with ExperimentContext().activate():
+        fs = FeatureSet.from_dict(
+            "rows",
+            {
+                "x": np.arange(start + n_rows, dtype=np.float32),
+                "g": np.arange(start + n_rows) % 5,
+                "w": np.maximum(np.arange(start + n_rows) - start, 0).astype(np.float64),
+                "text": ["t"] * (start + n_rows),
+            },
+            feature_keys="x",
+            tag_keys=["g", "w", "text"],
+        )
+    return fs.take(slice(start, start + n_rows))
+
+
+VIEW = rows_view()
+
+
+def batches(bound, epoch=0):
+    return [view.rows["default"].tolist() for view in bound.epoch(epoch)]
+
+
+@settings(max_examples=150)
+@given(
+    n_rows=st.integers(1, 60),
+    batch_size=st.integers(1, 70),
+    shuffle=st.booleans(),
+    seed=st.integers(0, 2**63),
+    epoch=st.integers(0, 1000),
+    group_by=st.sampled_from([None, "g"]),
+    stratify_by=st.sampled_from([None, "g"]),
+)
+def test_an_epoch_holds_each_row_once(*, n_rows, batch_size, shuffle, seed, epoch, group_by, stratify_by):
+    sampler = SimpleSampler(
+        batch_size=batch_size, shuffle=shuffle, seed=seed, group_by=group_by, stratify_by=stratify_by
+    )
+    view = rows_view(n_rows)
+    made = batches(sampler.bind(view), epoch)
+
+    assert sorted(row for batch in made for row in batch) == view.rows.tolist()
+    assert max(len(batch) for batch in made) <= batch_size
+    if not group_by:
+        assert all(len(batch) == batch_size for batch in made[:-1])
+    assert batches(sampler.bind(view), epoch) == made
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 60), st.integers(1, 20), st.sampled_from([None, "g"]))
+def test_drop_last_leaves_full_batches_only(n_rows, batch_size, group_by):
+    sampler = SimpleSampler(batch_size=batch_size, shuffle=True, seed=0, drop_last=True, group_by=group_by)
+    groups = Counter(row % 5 for row in range(100, 100 + n_rows)) if group_by else {0: n_rows}
+    expected = sum(size // batch_size for size in groups.values())
+    if not expected:
+        with pytest.raises(SamplerError, match="drop_last"):
+            sampler.bind(rows_view(n_rows))
+        return
+    made = batches(sampler.bind(rows_view(n_rows)), 3)
+
+    assert [len(batch) for batch in made] == [batch_size] * expected
+    assert len({row for batch in made for row in batch}) == expected * batch_size
+
+
+def test_every_epoch_has_an_order_of_its_own():
+    bound = SimpleSampler(batch_size=4, shuffle=True, seed=0).bind(VIEW)
+    orders = {tuple(row for batch in batches(bound, epoch) for row in batch) for epoch in range(20)}
+    other = SimpleSampler(batch_size=4, shuffle=True, seed=1).bind(VIEW)
+
+    assert len(orders) == 20
+    assert tuple(row for batch in batches(other) for row in batch) not in orders
+    assert batches(SimpleSampler(batch_size=4).bind(VIEW), 7)[0] == [100, 101, 102, 103]
+
+
+def test_the_order_is_the_same_in_another_process_with_another_hash_seed():
+    script = (
+        "import numpy as np, json\n"
+        "from mml.data import FeatureSet\n"
+        "from mml.processing import SimpleSampler\n"
+        "data = {'x': np.arange(11), 'g': list('abcabcabcab')}\n"
+        "fs = FeatureSet.from_dict('r', data, feature_keys='x', tag_keys='g')\n"
+        "s = SimpleSampler(batch_size=3, shuffle=True, seed=5, group_by='g', stratify_by='x')\n"
+        "print(json.dumps([v.rows['default'].tolist() for v in s.bind(fs.view()).epoch(2)]))\n"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+
+    assert len(found) == 1
+    assert sorted(row for batch in json.loads(found.pop()) for row in batch) == list(range(11))
+
+
+def test_a_seed_of_its_own_wins_over_the_one_given():
+    unseeded, seeded = (
+        SimpleSampler(batch_size=4, shuffle=True),
+        SimpleSampler(batch_size=4, shuffle=True, seed=9),
+    )
+
+    assert batches(unseeded.bind(VIEW, seed=9)) == batches(seeded.bind(VIEW, seed=1))
+    assert batches(unseeded.bind(VIEW, seed=1)) != batches(seeded.bind(VIEW))
+
+
+def test_shuffled_positions_are_uniform():
+    bound = SimpleSampler(batch_size=23, shuffle=True, seed=0).bind(VIEW)
+    firsts = Counter(bound.epoch(epoch)[0].rows["default"][0] for epoch in range(2300))
+
+    # 100 expected, standard deviation 9.8.
+    assert len(firsts) == 23
+    assert max(abs(count - 100) for count in firsts.values()) < 50
+
+
+def test_groups_never_share_a_batch_and_are_shuffled():
+    sampler = SimpleSampler(batch_size=3, shuffle=True, seed=0, group_by="g")
+    first_groups = set()
+    for epoch in range(10):
+        made = batches(sampler.bind(VIEW), epoch)
+        assert all(len({row % 5 for row in batch}) == 1 for batch in made)
+        first_groups.add(made[0][0] % 5)
+
+    assert len(first_groups) > 1
+    in_order = batches(SimpleSampler(batch_size=3, group_by="g").bind(VIEW))
+    assert in_order[0] == [100, 105, 110]
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_strata_keep_their_shares_in_every_batch(shuffle):
+    view = rows_view(120)
+    fs = view.featureset
+    common = fs.take([row for row in view.rows if row % 5 < 2 or row % 15 == 4])
+    sampler = SimpleSampler(batch_size=12, shuffle=shuffle, seed=0, stratify_by="g")
+    shares = Counter(row % 5 for row in common.rows.tolist())
+
+    for batch in batches(sampler.bind(common), 1)[:-1]:
+        held = Counter(row % 5 for row in batch)
+        for group, size in shares.items():
+            assert abs(held[group] - size / len(common) * 12) <= 2
+
+
+def test_weights_draw_with_replacement_by_weight():
+    view = rows_view(10)
+    bound = SimpleSampler(batch_size=10, shuffle=True, seed=0, weights="w").bind(view)
+    drawn = Counter(row - 100 for epoch in range(900) for batch in batches(bound, epoch) for row in batch)
+
+    assert drawn[0] == 0
+    for row in range(1, 10):
+        # 9000 draws by row / 45; five standard deviations.
+        assert abs(drawn[row] - 200 * row) < 5 * np.sqrt(200 * row)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"batch_size": 0}, "at least one row"),
+        ({"batch_size": -3}, "at least one row"),
+        ({"batch_size": 2.0}, "whole number"),
+        ({"batch_size": True}, "whole number"),
+        ({"batch_size": 2, "seed": -1}, "seed"),
+        ({"batch_size": 2, "seed": "a"}, "seed"),
+        ({"batch_size": 2, "weights": "w"}, "shuffle=True"),
+        ({"batch_size": 2, "weights": "w", "shuffle": True, "group_by": "g"}, "without group_by"),
+    ],
+)
+def test_bad_settings_are_refused(settings, words):
+    with pytest.raises(SamplerError, match=words):
+        SimpleSampler(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "options"),
+    [
+        ({"batch_size": 24, "drop_last": True}, {}),
+        ({"batch_size": 2}, {"stream": "other"}),
+        ({"batch_size": 2, "group_by": "q"}, {}),
+        ({"batch_size": 2, "weights": "text", "shuffle": True}, {}),
+        ({"batch_size": 2, "weights": "q", "shuffle": True}, {}),
+    ],
+)
+def test_settings_that_do_not_fit_the_data_are_refused(settings, options):
+    with pytest.raises(MMLError):
+        SimpleSampler(**settings).bind(VIEW, **options)
+
+
+def test_weights_must_be_finite_and_not_all_zero():
+    def weighted(values):
+        with ExperimentContext().activate():
+            fs = FeatureSet.from_dict("w", {"x": [1, 2], "w": values}, feature_keys="x", tag_keys="w")
+        return SimpleSampler(batch_size=1, shuffle=True, weights="w").bind(fs.view())
+
+    for values, words in (([1.0, -1.0], "finite"), ([1.0, np.nan], "finite"), ([0.0, 0.0], "All weights")):
+        with pytest.raises(SamplerError, match=words):
+            weighted(values)
+
+
+def test_no_rows_are_refused():
+    with pytest.raises(SamplerError, match="no rows"):
+        SimpleSampler(batch_size=2).bind(VIEW.take([]))
+
+
+def test_iterating_yields_batches_and_moves_on_to_the_next_epoch():
+    bound = SimpleSampler(batch_size=10, shuffle=True, seed=0).bind(VIEW)
+    first, second = list(bound), list(bound)
+
+    assert [len(batch) for batch in first] == [10, 10, 3]
+    assert len(bound) == bound.n_batches() == 3
+    for number, batch in enumerate(second):
+        assert batch.features["x"].tolist() == batches(bound, 1)[number]
+        assert np.array_equal(batch.sample_uuids, VIEW.featureset.sample_uuids[batches(bound, 1)[number]])
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 8))
+def test_a_cursor_resumes_in_the_middle_of_an_epoch(n_taken):
+    sampler = SimpleSampler(batch_size=5, shuffle=True, seed=0)
+
+    def stream(bound):
+        while True:
+            yield from (batch.features["x"].tolist() for batch in bound)
+
+    straight = stream(sampler.bind(VIEW))
+    expected = [next(straight) for _ in range(12)]
+    stopped = sampler.bind(VIEW)
+    source = stream(stopped)
+    assert [next(source) for _ in range(n_taken)] == expected[:n_taken]
+    resumed = sampler.bind(VIEW)
+    resumed.set_state(json.loads(json.dumps(stopped.get_state())))
+    rest = stream(resumed)
+
+    assert [next(rest) for _ in range(12 - n_taken)] == expected[n_taken:]
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        {"epoch": 0, "batch": 0, "seed": 1},
+        {"epoch": 0, "batch": 9, "seed": 0},
+        {"epoch": -1, "batch": 0, "seed": 0},
+    ],
+)
+def test_a_cursor_of_another_order_is_refused(state):
+    bound = SimpleSampler(batch_size=5, shuffle=True, seed=0).bind(VIEW)
+    before = bound.get_state()
+    with pytest.raises(StateError):
+        bound.set_state(state)
+
+    assert bound.get_state() == before
+
+
+def test_an_epoch_gives_blocks_of_several_batches_without_a_copy():
+    epoch = SimpleSampler(batch_size=5, shuffle=True, seed=0).bind(VIEW).epoch(0)
+    block = epoch.rows(1, 4)["default"]
+
+    assert block.tolist() == [row for view in epoch[1:4] for row in view.rows["default"]]
+    assert np.shares_memory(block, epoch[2].rows["default"])
+    assert epoch[-1] == epoch[4]
+    assert len(epoch[1:4]) == 3
+    with pytest.raises(IndexError):
+        epoch[5]
+
+
+def test_what_was_bound_stays_when_the_featureset_is_transformed():
+    view = rows_view()
+    bound = SimpleSampler(batch_size=23).bind(view)
+    view.featureset.fit_transform("minmax", domain="features")
+
+    assert next(iter(bound)).features["x"][0] == 100
+    assert next(iter(SimpleSampler(batch_size=23).bind(view))).features["x"][0] < 1
+
+
+def test_samplers_are_values():
+    one = SimpleSampler(batch_size=5, group_by="g")
+    two = SimpleSampler(batch_size=5, group_by=["g"])
+
+    assert one == two
+    assert hash(one) == hash(two)
+    assert one.key() == two.key() != SimpleSampler(batch_size=6, group_by="g").key()
+    assert SimpleSampler.from_config(json.loads(json.dumps(one.get_config()))) == one
+    assert isinstance(one, Configurable)
+    assert isinstance(one.bind(VIEW), Stateful)
+    with pytest.raises(ConfigError):
+        SimpleSampler.from_config({"batch_siz": 3})
