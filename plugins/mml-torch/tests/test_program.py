@@ -194,6 +194,7 @@ def test_a_frozen_trunk_keeps_its_bits_and_the_head_learns_as_by_hand(lab: Any, 
 
     trunk, head = parts()
     before, store = values_of(trunk), lab.store()
+    recorded: list[bool] = []
     segment = two_nodes(
         lab,
         lab.wrapped(trunk, label="trunk"),
@@ -201,7 +202,9 @@ def test_a_frozen_trunk_keeps_its_bits_and_the_head_learns_as_by_hand(lab: Any, 
         store,
         learns=(False, True),
     )
+    trunk.register_forward_hook(lambda *_: recorded.append(torch.is_grad_enabled()))
     lab.run(lab.program(segment), lab.block(x=x, y=y), lab.controls(9))
+    assert recorded == [False] * 9
     assert values_of(trunk) == before
     assert values_of(head) == values_of(expected_head)
     assert set(store.slots) == {"head/weight", "head/bias"}
