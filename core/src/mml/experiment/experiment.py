@@ -328,9 +328,10 @@ class Experiment:
     def set_state(self, state: State) -> None:
         """Put back what `get_state` returned."""
         if self.graph is not None:
-            self._remember_initial()
-            self.graph.set_state(state["graph"])
-            self.graph.build(context=self.context)
+            with self.context.activate():
+                self._remember_initial()
+                self.graph.set_state(state["graph"])
+                self.graph.build()
         self._run_index = int(state["run_index"])
         self._history = [ExperimentRun.from_state(one) for one in state["history"]]
 

@@ -21,9 +21,8 @@ def save_experiment(experiment: Experiment, path: str | PathLike[str]) -> Path:
     members: dict[str, Any] = {}
     names = []
     for number, featureset in enumerate(experiment.featuresets):
-        name = f"featuresets/{number}"
-        names.append(name)
-        members.update({f"{name}/{key}": value for key, value in featureset.archive_members().items()})
+        names.append(f"featuresets/{number}/")
+        members.update(featureset.archive_members(prefix=names[-1]))
     config = {"experiment": experiment.get_config(), "featuresets": names}
     write_archive(
         target,
@@ -39,7 +38,9 @@ def load_experiment(cls: type[Experiment], path: str | PathLike[str]) -> Experim
     with read_archive(path, kind=ArchiveKind.EXPERIMENT) as archive:
         config = archive.json("config")
         with ExperimentContext(policy=RegistrationPolicy.NO_REGISTER).activate():
-            featuresets = [FeatureSet.from_archive(archive, prefix=name) for name in config["featuresets"]]
+            featuresets = [
+                FeatureSet.from_archive(archive, path=path, prefix=prefix) for prefix in config["featuresets"]
+            ]
         with ExperimentContext().activate():
             experiment = cls.from_config(config["experiment"], featuresets=featuresets)
         experiment.set_state(archive.state("state"))

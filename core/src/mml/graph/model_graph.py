@@ -281,6 +281,8 @@ class ModelGraph(ExperimentNode):
     def set_state(self, state: State) -> None:
         """Put values back; refuse a state of other nodes, changing nothing.
 
+        A node whose width only fitting can tell is built as soon as the state of what is upstream is back.
+
         Raises
         ------
         StateError
@@ -298,15 +300,24 @@ class ModelGraph(ExperimentNode):
         before = {label: node.get_state() for label, node in nodes.items()}
         done: list[str] = []
         try:
-            for label, node in nodes.items():
+            for label in nodes:
                 done.append(label)
-                node.set_state(state["nodes"][label])
+                self._set_node_state(label, state["nodes"][label])
         except MMLError:
             for label in done[:-1]:
-                nodes[label].set_state(before[label])
+                self._set_node_state(label, before[label])
             raise
         for name, optimizer in self.optimizers().items():
             optimizer.set_state(state["optimizers"][name])
+
+    def _set_node_state(self, label: str, state: State) -> None:
+        node = self._nodes[label]
+        assert isinstance(node, ModelNode)  # only models have a state
+        if state["model"] is None:
+            node.unbuild(seed=derive_seed(self._seed, "initial values", label))
+        elif not node.is_built:
+            self.build()
+        node.set_state(state)
 
     def __eq__(self, other: object) -> bool:
         if self is other:

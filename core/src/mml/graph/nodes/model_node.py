@@ -136,6 +136,13 @@ class ModelNode(ComputeNode):
         except MMLError as error:
             raise error.located({"node": self.label, "upstream": self.upstream[0].label}) from error.__cause__
 
+    def unbuild(self, *, seed: int) -> None:
+        """Return to before `build`, so that the model may be built for another width."""
+        if isinstance(self._declared, Model):
+            self._model = None
+        else:
+            self.reset(seed=seed)
+
     def reset(self, *, seed: int) -> None:
         """Return the model to its initial values."""
         if self._model is not None:
@@ -192,12 +199,13 @@ class ModelNode(ComputeNode):
         return node
 
     def get_state(self) -> State:
-        """Return the model's values and who froze it."""
-        return {"model": {} if self._model is None else self._model.get_state(), "frozen": self.frozen_by}
+        """Return the model's values, None before it is built, and who froze it."""
+        built = self._model is not None and self._model.is_built
+        return {"model": self._model.get_state() if self._model and built else None, "frozen": self.frozen_by}
 
     def set_state(self, state: State) -> None:
         """Put the model's values back; the node must be built."""
-        if self._model is not None:
+        if self._model is not None and state["model"] is not None:
             try:
                 self._model.set_state(state["model"])
             except MMLError as error:

@@ -1,0 +1,324 @@
+"""Which data reaches which node: lanes, roles and row masks along the edges, targets and tags through merges.
+
+It answers for one request where a node's rows come from and which columns a loss means. It knows nothing of
+segments, backends or learning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+from mml.data import ColumnSource
+from mml.errors import ColumnError, GraphError, LossError, PhaseError
+from mml.graph.losses.applied_loss import AppliedLoss
+from mml.graph.losses.routing import DEFAULT_ROLE, LossInput
+from mml.graph.nodes import ComputeNode, MergeNode
+from mml.graph.plan import FEATURES, TAGS, TARGETS, DataInput, Joined, Lane
+from mml.graph.references import ModelIOReference
+from mml.graph.topology import upstream_labels
+
+Pairs: TypeAlias = frozenset[tuple[str, str]]
+Carried: TypeAlias = DataInput | Joined | None
+
+
+class Routes:
+    """The ways of data through the nodes of one request.
+
+    Parameters
+    ----------
+    nodes : mapping of str to ComputeNode
+        All nodes of the graph.
+    order : sequence of str
+        Labels of those that run, in topological order.
+    lanes : sequence of Lane
+
+    Raises
+    ------
+    PhaseError
+        If a running node reads data that no lane brings.
+    GraphError
+        If the upstreams of a node carry different roles.
+    """
+
+    def __init__(
+        self, nodes: Mapping[str, ComputeNode], order: Sequence[str], lanes: Sequence[Lane]
+    ) -> None:
+        self.nodes = nodes
+        self.order = tuple(order)
+        self.lanes = {lane.name: lane for lane in lanes}
+        self._consumers: dict[str, list[str]] = {label: [] for label in self.order}
+        for label in self.order:
+            for up in upstream_labels(nodes[label]):
+                self._consumers[up].append(label)
+        self.roles = self._roles()
+
+    @staticmethod
+    def key(label: str, role: str) -> str:
+        """Return the name of a node's output for one role."""
+        return label if role == DEFAULT_ROLE else f"{label}:{role}"
+
+    def lane_names(self, label: str) -> list[str | None]:
+        """Return, for each upstream, the lane it reads or None for a node."""
+        node = self.nodes[label]
+        several = len(node.upstream) > 1
+        return [
+            None if isinstance(one, ModelIOReference) else (f"{label}[{number}]" if several else label)
+            for number, one in enumerate(node.upstream)
+        ]
+
+    def lane(self, name: str, label: str) -> Lane:
+        """Return the lane of this name, which a node reads."""
+        if name not in self.lanes:
+            raise PhaseError(
+                "A node that reads data has no input binding.",
+                where={"node": label},
+                expected=f"an InputBinding for {name!r}",
+                found=f"bindings for {sorted(self.lanes)}",
+                hint="Add the binding, or leave the node out through active_nodes.",
+            )
+        return self.lanes[name]
+
+    def _roles(self) -> dict[str, tuple[str, ...]]:
+        roles: dict[str, tuple[str, ...]] = {}
+        for label in self.order:
+            known = [self.lane(name, label).roles for name in self.lane_names(label) if name is not None]
+            known += [roles[up] for up in upstream_labels(self.nodes[label])]
+            if len(set(known)) != 1:
+                raise GraphError(
+                    "The upstreams of a merge carry different roles.",
+                    where={"node": label},
+                    found=" and ".join(str(one) for one in dict.fromkeys(known)),
+                    hint="Bind samplers with the same roles to them.",
+                )
+            roles[label] = known[0]
+        return roles
+
+    def pairs(self, label: str, role: str) -> Pairs:
+        """Return the lanes, with the role, whose rows must all be live for a row of the node to be."""
+        pairs = {(name, role) for name in self.lane_names(label) if name is not None}
+        for up in upstream_labels(self.nodes[label]):
+            pairs |= self.pairs(up, role)
+        return frozenset(pairs)
+
+    # --- dtypes ----------------------------------------------------------------------------------------
+
+    def dtype(self, label: str) -> str | None:
+        """Return the dtype that a node's inputs and targets are cast to, None to leave them.
+
+        A merge takes the dtype of what it merges, else that of what consumes it.
+        """
+        model = self.nodes[label].model
+        if model is not None:
+            return model.dtype
+        return _only(self._dtypes_above(label)) or _only(self._dtypes_below(label))
+
+    def _dtypes_above(self, label: str) -> set[str | None]:
+        found: set[str | None] = set()
+        for up in upstream_labels(self.nodes[label]):
+            model = self.nodes[up].model
+            found |= self._dtypes_above(up) if model is None else {model.dtype}
+        return found
+
+    def _dtypes_below(self, label: str) -> set[str | None]:
+        found: set[str | None] = set()
+        for other in self._consumers[label]:
+            model = self.nodes[other].model
+            found |= self._dtypes_below(other) if model is None else {model.dtype}
+        return found
+
+    # --- targets and tags ------------------------------------------------------------------------------
+
+    def carried(self, label: str, role: str, domain: str = TARGETS) -> Carried:
+        """Return what a node carries on as its targets or tags, None where there are none."""
+        return self._carried(label, role, domain, self.dtype(label))
+
+    def _carried(self, label: str, role: str, domain: str, dtype: str | None) -> Carried:
+        node = self.nodes[label]
+        parts = [
+            self._carried(one.label, role, domain, dtype)
+            if name is None
+            else _whole_domain(self.lane(name, label), role, domain, dtype)
+            for one, name in zip(node.upstream, self.lane_names(label), strict=True)
+        ]
+        if not isinstance(node, MergeNode):
+            return parts[0]
+        how = node.targets if domain == TARGETS else node.tags
+        if how == "mean" or isinstance(how, int):
+            present = tuple(part for part in parts if part is not None)
+            return Joined(present, how, dtype) if present else None
+        if how == "first" and domain == TARGETS:
+            self._check_same(label, parts)
+        return parts[_chosen(node, how)]
+
+    def _check_same(self, label: str, parts: Sequence[Carried]) -> None:
+        """Refuse `first` where it would drop targets that the first upstream does not have."""
+        if any(not self._equal(parts[0], other) for other in parts[1:]):
+            raise GraphError(
+                "The upstreams of a merge carry different targets, so 'first' would drop some unasked.",
+                where={"node": label},
+                found="; ".join(
+                    f"{one.label!r}: {self._described(part)}"
+                    for one, part in zip(self.nodes[label].upstream, parts, strict=True)
+                ),
+                hint="Name the upstream whose targets count, as in concat_axis_targets="
+                f"{self.nodes[label].upstream[0].label!r}, or give an axis to join them.",
+            )
+
+    def _equal(self, one: Carried, other: Carried) -> bool:
+        if isinstance(one, Joined) and isinstance(other, Joined):
+            return (
+                one.how == other.how
+                and len(one.parts) == len(other.parts)
+                and all(self._equal(a, b) for a, b in zip(one.parts, other.parts, strict=True))
+            )
+        if not isinstance(one, DataInput) or not isinstance(other, DataInput):
+            return one is other
+        first, second = self.lanes[one.lane].source, self.lanes[other.lane].source
+        return one.columns == other.columns and _same_data(first, second)
+
+    def _described(self, part: Carried) -> str:
+        if part is None:
+            return "none"
+        if isinstance(part, Joined):
+            return " + ".join(self._described(one) for one in part.parts)
+        return f"{', '.join(part.columns)} of lane {part.lane!r}"
+
+    def identity(self, label: str, domain: str = TARGETS) -> str:
+        """Return the lane whose samples a node's rows stand for: where a merge does not say, its first."""
+        node, names = self.nodes[label], self.lane_names(label)
+        number = 0
+        if isinstance(node, MergeNode):
+            how = node.targets if domain == TARGETS else node.tags
+            number = 0 if how == "mean" or isinstance(how, int) else _chosen(node, how)
+        name = names[number]
+        return self.identity(node.upstream[number].label, domain) if name is None else name
+
+    # --- what losses read ------------------------------------------------------------------------------
+
+    def role_and_key(self, loss: AppliedLoss, value: LossInput) -> tuple[str, str | None]:
+        """Tell role from column in a loss's input."""
+        roles = self.roles[loss.on]
+        role, key = value.role_and_key(roles, loss=loss.label)
+        if value.name in roles and value.key is None and value.domain != "outputs":
+            holding = [one.name for one in self._lanes_with(loss.on, value.domain, str(value.name))]
+            if holding:
+                raise LossError(
+                    f"{value.text!r} names a role of the stream and a column.",
+                    where={"loss": loss.label},
+                    expected=f"'{value.domain}.{value.name}.{value.name}' for the column",
+                )
+        return role, key
+
+    def read(self, loss: AppliedLoss, value: LossInput) -> DataInput | Joined:
+        """Return the data that a loss's input in ``targets``, ``features`` or ``tags`` means.
+
+        Raises
+        ------
+        LossError
+            If there is none, or several upstreams have it.
+        ColumnError
+            If the column does not exist.
+        """
+        role, key = self.role_and_key(loss, value)
+        if key is not None:
+            return self._column(loss.on, role, value.domain, key)
+        found = (
+            self._all_features(loss.on, role)
+            if value.domain == FEATURES
+            else self.carried(loss.on, role, value.domain)
+        )
+        if found is None:
+            raise LossError(
+                f"The data of this node has no {value.domain}.",
+                where={"input": value.text},
+                hint=f"Name them in the reference: featureset.reference(..., {value.domain}=...).",
+            )
+        return found
+
+    def weights(self, loss: AppliedLoss) -> DataInput | Joined | None:
+        """Return the column of a loss's row weights, None where it has none."""
+        if loss.sample_weight is None:
+            return None
+        if loss.sample_weight.domain not in (TARGETS, FEATURES, TAGS):
+            raise LossError(
+                "Row weights come from a column.",
+                expected="such as 'tags.weight'",
+                found=repr(loss.sample_weight.text),
+            )
+        found = self.read(loss, loss.sample_weight)
+        columns = found.columns if isinstance(found, DataInput) else ()
+        specs = [self.lanes[found.lane].source.spec(one) for one in columns] if columns else []  # type: ignore[union-attr]
+        if len(specs) != 1 or specs[0].shape not in ((), (1,)) or not specs[0].is_numeric:
+            raise LossError(
+                "Row weights are one number a row.",
+                where={"input": loss.sample_weight.text},
+                found=", ".join(columns) or "joined columns",
+                hint="Name one numeric column.",
+            )
+        return found
+
+    def _all_features(self, label: str, role: str) -> Carried:
+        lanes = self._feeding(label)
+        if len(lanes) > 1:
+            raise LossError(
+                "The node reads features from several places.",
+                where={"input": FEATURES},
+                found=", ".join(repr(one.name) for one in lanes),
+                hint="Name one column: 'features.<column>'.",
+            )
+        return _whole_domain(lanes[0], role, FEATURES, self.dtype(label))
+
+    def _column(self, label: str, role: str, domain: str, key: str) -> DataInput:
+        carrying = self.lanes[self.identity(label, domain)]
+        holding = self._lanes_with(label, domain, key)
+        if domain != FEATURES and carrying in holding:
+            # Targets and tags are passed on by one upstream; the others' are left behind at the merge.
+            holding = [carrying]
+        if any(not _same_data(holding[0].source, one.source) for one in holding[1:]):
+            raise LossError(
+                f"Several upstreams have a column '{domain}.{key}'.",
+                found=", ".join(repr(one.name) for one in holding),
+                hint="Apply the loss above the merge, or rename one of the columns.",
+            )
+        lane = holding[0] if holding else carrying
+        return DataInput(lane.name, role, _columns_of(lane, domain, key), self.dtype(label), lane.combine)
+
+    def _feeding(self, label: str) -> list[Lane]:
+        names = {name for name, _ in self.pairs(label, self.roles[label][0])}
+        return [lane for name, lane in self.lanes.items() if name in names]
+
+    def _lanes_with(self, label: str, domain: str, key: str) -> list[Lane]:
+        return [lane for lane in self._feeding(label) if key in lane.source.schema.keys(domain)]
+
+
+def _only(found: set[str | None]) -> str | None:
+    known = found - {None}
+    return known.pop() if len(known) == 1 else None
+
+
+def _chosen(node: MergeNode, how: object) -> int:
+    if how in ("first", "last"):
+        return 0 if how == "first" else len(node.upstream) - 1
+    return [one.label for one in node.upstream].index(str(how))
+
+
+def _whole_domain(lane: Lane, role: str, domain: str, dtype: str | None) -> DataInput | None:
+    columns = lane.columns.get(domain, ())
+    return DataInput(lane.name, role, columns, dtype, lane.combine) if columns else None
+
+
+def _columns_of(lane: Lane, domain: str, key: str) -> tuple[str, ...]:
+    """Return the column of a key: the one that the reference selects, else the FeatureSet's."""
+    schema = lane.source.schema
+    selected = schema.only(lane.columns.get(domain, ()))
+    try:
+        return (selected if key in selected.keys(domain) else schema).select(key, domain=domain)
+    except ColumnError as error:
+        raise error.located({"lane": lane.name}) from error.__cause__
+
+
+def _same_data(one: ColumnSource, other: ColumnSource) -> bool:
+    same = one.collection is other.collection
+    # The fingerprint of a large collection takes a pass over it, so identity is asked first.
+    return same or one.collection.fingerprint == other.collection.fingerprint
