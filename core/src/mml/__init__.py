@@ -49,8 +49,7 @@ from mml.processing import (
     StandardScaler,
 )
 from mml.protocols import Configurable, Stateful
-
-__version__ = "0.1.0.dev0"
+from mml.version import __version__
 
 __all__ = [
     "AppliedLoss",
@@ -103,5 +102,6 @@ __all__ = [
     "StandardScaler",
     "Stateful",
     "TrainPhase",
+    "__version__",
     "registry",
 ]

@@ -21,6 +21,7 @@ from mml.files.state_codec import encode_tree, flatten_value
 from mml.files.tables import table_size, write_table
 from mml.files.tensors import tensor_parts
 from mml.files.zip_layout import alignment_padding, check_name
+from mml.version import __version__
 
 JSON_SUFFIX, TENSORS_SUFFIX, TABLE_SUFFIX = ".json", ".safetensors", ".arrow"
 SOURCES_FOLDER, SOURCE_SUFFIX = "sources/", ".py"
@@ -81,7 +82,6 @@ def write_archive(
     ...         archive.state("state")
     {'w': array([1., 1.])}
     """
-    from mml import __version__  # here: the package's surface is complete only after this module
 
     checked = checked_kind(kind)
     writes = _planned(members, sources or {})

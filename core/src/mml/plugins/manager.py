@@ -19,6 +19,7 @@ from mml.plugins.install import missing_hint
 from mml.plugins.report import PluginState, PluginStatus
 from mml.plugins.scan import FoundPlugin, normalised, scan
 from mml.registry import CORE, KINDS, USER, Absence, Component, Registry, noun
+from mml.version import __version__
 
 BLOCK_VARIABLE = "MML_PLUGINS_BLOCK"
 STRICT_VARIABLE = "MML_PLUGINS_STRICT"
@@ -284,7 +285,7 @@ class PluginManager:
     def _scan(self) -> None:
         if self._scanned:
             return
-        core = FoundPlugin(CORE, builtin.__name__, "mml", _core_version(), lambda: builtin)
+        core = FoundPlugin(CORE, builtin.__name__, "mml", __version__, lambda: builtin)
         records = [_Record(core, Examination(PluginState.DISCOVERED))]
         blocked = {
             normalised(one.strip()) for one in os.environ.get(BLOCK_VARIABLE, "").split(",") if one.strip()
@@ -375,12 +376,6 @@ def registry(kind: str) -> Registry[Any]:
 
 def _strict() -> bool:
     return os.environ.get(STRICT_VARIABLE, "").strip().lower() in ("1", "true", "yes", "on")
-
-
-def _core_version() -> str:
-    from mml import __version__
-
-    return __version__
 
 
 def _is_blocked(found: FoundPlugin, blocked: set[str]) -> bool:
