@@ -54,12 +54,13 @@ def execute() -> Callable[..., Any]:
         *,
         rows: np.ndarray | None = None,
         cuts: tuple[int, ...] = (),
+        seeds: np.ndarray | None = None,
     ) -> list[Any]:
         first = next(iter(values.values()))
         steps = len(first)
         if rows is None:
             rows = np.full((steps, segment.n_rows), first.shape[1], dtype=np.int64)
-        controls = Controls(seeds=np.arange(steps), rates=np.zeros((steps, 0)))
+        controls = Controls(seeds=np.arange(steps) if seeds is None else seeds, rates=np.zeros((steps, 0)))
         program = get_backend("sklearn").compile(segment)
         staged = program.stage(Block(values=values, rows=rows))
         edges = (0, *cuts, steps)

@@ -125,12 +125,15 @@ def test_outputs_configurations_and_states(name: str, wrap: Any) -> None:
     x, y = table(name)
     model = wrap(fresh(name), shape=(4,), seed=SEED)
     promised = None if model.is_fitted else model.output_shape
-    model.fit(x, y)
-    output = model.forward(x)
+    with global_generator() as seed_global:
+        seed_global(SEED)
+        model.fit(x, y)
+        output = model.forward(x)
 
     own = fresh(name)
     own.set_params(**{key: random_state_of(SEED, key) for key in open_parameters(own)})
-    with global_generator():
+    with global_generator() as seed_global:
+        seed_global(SEED)
         own.fit(*([x] if name in NO_TARGETS else [x, y.ravel() if y.shape[1] == 1 else y]))
         expected = getattr(own, model.output)(x)
     expected = np.stack(expected, axis=1) if isinstance(expected, list) else expected

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassifier
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from mml.backends import (
     Block,
@@ -46,10 +46,10 @@ class Overwriting(BaseEstimator):
     """Writes into its input, as estimators made with copy=False may."""
 
     def fit(self, inputs: np.ndarray, targets: Any = None) -> Overwriting:
-        inputs *= 0
         return self
 
     def transform(self, inputs: np.ndarray) -> np.ndarray:
+        inputs *= 0
         return inputs
 
 
@@ -298,19 +298,57 @@ def test_host_buffers_may_be_overwritten_once_staged(cancer: Any, wrap: Any, mod
     assert result.outputs["pca"][0].tobytes() == pca.transform(x).tobytes()
 
 
-def test_an_estimator_that_writes_into_its_input_is_stopped(cancer: Any, wrap: Any, execute: Any) -> None:
+def test_an_estimator_that_writes_into_its_batch_is_stopped(cancer: Any, wrap: Any, execute: Any) -> None:
+    plan = segment("eval", call("bad", wrap(Overwriting(), shape=(30,)), "x"), inputs=(X,), outputs=("bad",))
+    with pytest.raises(ModelError, match="read-only"):
+        execute(plan, {"x": cancer[0][None]})
+
+
+@pytest.mark.parametrize("mode", ["fit", "eval"])
+def test_copy_false_does_not_spoil_the_input_of_other_nodes(
+    cancer: Any, wrap: Any, execute: Any, mode: Any
+) -> None:
     x = cancer[0].copy()
-    plan = segment("fit", call("bad", wrap(Overwriting(), shape=(30,)), "x", learns=True), inputs=(X,))
-    with pytest.raises(ModelError, match="read-only") as caught:
-        execute(plan, {"x": x[None]})
-    assert "bad" in str(caught.value) or "node" in str(caught.value)
+    scaler = StandardScaler(copy=False).fit(x.copy())
+    plan = segment(
+        mode,
+        call("scale", wrap(scaler, shape=(30,)), "x", learns=mode == "fit"),
+        call("same", wrap(FunctionTransformer(), shape=(30,)), "x"),
+        inputs=(X,),
+        outputs=("scale", "same"),
+    )
+    (result,) = execute(plan, {"x": x[None]})
+    expected = StandardScaler().fit(cancer[0]).transform(cancer[0])
+    assert result.outputs["scale"][0].tobytes() == expected.tobytes()
+    assert result.outputs["same"][0].tobytes() == cancer[0].tobytes()
     assert x.tobytes() == cancer[0].tobytes()
 
 
-def test_the_global_generator_is_seeded_for_a_call_and_put_back(cancer: Any, wrap: Any, execute: Any) -> None:
+@pytest.mark.parametrize("writeable", [True, False])
+def test_a_fit_leaves_the_arrays_flags_as_they_came(
+    cancer: Any, wrap: Any, execute: Any, writeable: bool
+) -> None:
+    seen = []
+
+    class Flags(BaseEstimator):
+        def fit(self, inputs: np.ndarray, targets: Any = None) -> Flags:
+            seen.append(inputs.flags.writeable)
+            return self
+
+        def transform(self, inputs: np.ndarray) -> np.ndarray:
+            return inputs
+
+    x = cancer[0].copy()
+    x.flags.writeable = writeable
+    plan = segment("fit", call("f", wrap(Flags(), shape=(30,)), "x", learns=True), inputs=(X,))
+    execute(plan, {"x": x[None]})
+    assert seen == [writeable]
+
+
+def test_the_global_generator_is_seeded_for_a_step_and_put_back(cancer: Any, wrap: Any, execute: Any) -> None:
     def draw(seed: int) -> np.ndarray:
-        model = wrap(GlobalDraw(), shape=(30,), seed=seed)
-        execute(segment("fit", call("draw", model, "x", learns=True)), whole(cancer))
+        model = wrap(GlobalDraw(), shape=(30,))
+        execute(segment("fit", call("draw", model, "x", learns=True)), whole(cancer), seeds=np.array([seed]))
         return model.native.draw_
 
     before = np.random.get_state()[1].tobytes()

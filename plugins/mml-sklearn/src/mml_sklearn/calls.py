@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from mml.errors import MMLError, ModelError
@@ -49,14 +50,22 @@ def _hint(message: str) -> str | None:
 
 def takes_targets(method: Any) -> bool:
     """Whether a learning method has a place for targets after its inputs."""
-    parameters = inspect.signature(method).parameters.values()
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(one.kind in positional for one in parameters) > 1 or any(
-        one.kind is inspect.Parameter.VAR_POSITIONAL for one in parameters
-    )
+    return _targets_of(getattr(method, "__func__", method))[0]
 
 
 def must_have_targets(method: Any) -> bool:
     """Whether a learning method cannot do without targets."""
-    parameter = inspect.signature(method).parameters.get("y")
-    return parameter is not None and parameter.default is inspect.Parameter.empty
+    return _targets_of(getattr(method, "__func__", method))[1]
+
+
+@cache
+def _targets_of(function: Any) -> tuple[bool, bool]:
+    parameters = inspect.signature(function).parameters
+    kinds = inspect.Parameter
+    positional = [
+        one for one in parameters.values() if one.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)
+    ]
+    several = len(positional) > (2 if "self" in parameters else 1)
+    open_ended = any(one.kind is kinds.VAR_POSITIONAL for one in parameters.values())
+    must = "y" in parameters and parameters["y"].default is kinds.empty and several
+    return several or open_ended, must

@@ -13,6 +13,7 @@ import numpy as np
 from mml.errors import ModelError, ShapeError
 
 _NUMBERS = "biuf"
+_COPY_PARAMETERS = ("copy", "copy_X", "copy_x")
 
 
 def n_features_of(shape: tuple[int, ...], *, node: str) -> int:
@@ -60,6 +61,14 @@ def as_matrix(inputs: Any, *, node: str) -> np.ndarray:
         )
     count = n_features_of(inputs.shape[1:], node=node)
     return inputs if inputs.ndim == 2 else inputs.reshape(len(inputs), count)
+
+
+def overwrites_inputs(estimator: Any) -> bool:
+    """Whether the estimator, or one inside it, was made with ``copy=False`` and may write into its inputs."""
+    return any(
+        value is False and name.rpartition("__")[2] in _COPY_PARAMETERS
+        for name, value in estimator.get_params(deep=True).items()
+    )
 
 
 def as_targets(targets: Any, n_rows: int, *, node: str) -> np.ndarray:

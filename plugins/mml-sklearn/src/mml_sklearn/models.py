@@ -18,7 +18,7 @@ from mml.errors import MMLError, ModelError, ShapeError
 from mml.protocols import Config, State
 from mml_sklearn.arguments import arguments_of, name_of
 from mml_sklearn.calls import explained, must_have_targets, not_fitted, takes_targets
-from mml_sklearn.convert import as_matrix, as_output, as_targets, n_features_of
+from mml_sklearn.convert import as_matrix, as_output, as_targets, n_features_of, overwrites_inputs
 from mml_sklearn.outputs import output_method
 from mml_sklearn.random_state import open_parameters, seeded
 from mml_sklearn.states import estimator_of, state_of
@@ -71,6 +71,7 @@ class ScikitWrapper(BaseModel):
         self._declared = declared
         self._written = written
         self._open_parameters = open_parameters(estimator)
+        self._overwrites = overwrites_inputs(estimator)
         self._seed = 0
         self._initial: dict[str, Any] | None = None
         self._input_shape: Shape | None = None
@@ -156,7 +157,7 @@ class ScikitWrapper(BaseModel):
         Parameters
         ----------
         inputs : ndarray of shape (rows, *input_shape)
-            Reaches the estimator without a copy.
+            Reaches the estimator without a copy, unless that was made with ``copy=False``.
         targets : ndarray of shape (rows,) or (rows, ...), optional
         """
         with self._learning("fit"):
@@ -263,7 +264,8 @@ class ScikitWrapper(BaseModel):
                 expected=f"(rows, {', '.join(map(str, self._input_shape))})",
                 found=str(inputs.shape),
             )
-        return matrix
+        # Other nodes still need what an estimator with copy=False would write into.
+        return matrix.copy() if self._overwrites else matrix
 
     def _arguments(self, inputs: np.ndarray, targets: np.ndarray | None, method: Any) -> list[np.ndarray]:
         matrix = self._matrix(inputs)
@@ -275,9 +277,10 @@ class ScikitWrapper(BaseModel):
         return [matrix, as_targets(targets, len(matrix), node=self.label)]
 
     def _require_no_targets(self, method: Any) -> None:
-        from sklearn.base import is_classifier, is_regressor
+        from sklearn.base import ClassifierMixin, RegressorMixin
 
-        if is_classifier(self.estimator) or is_regressor(self.estimator) or must_have_targets(method):
+        # By class: scikit-learn's own tags cost more than fitting a scaler. Others say it themselves.
+        if isinstance(self.estimator, ClassifierMixin | RegressorMixin) or must_have_targets(method):
             raise ModelError(
                 f"{self._title} learns from targets, and there are none.",
                 where={"node": self.label},

@@ -13,6 +13,7 @@ import numpy as np
 from mml.backends import Block, BlockResult, Call, Controls, Program, Segment, SegmentInput, loss_on_rows
 from mml.errors import BackendError, ModelError
 from mml_sklearn.models import ScikitWrapper
+from mml_sklearn.random_state import global_generator
 
 if TYPE_CHECKING:
     from mml_sklearn.backend import SklearnBackend
@@ -53,27 +54,29 @@ class SklearnProgram(Program):
         self._consumed = _consumed(segment)
 
     def stage(self, block: Block) -> Block:
-        """Take over the live rows of a block, one read-only array a step; copied once except to `fit`."""
+        """Take over the live rows of a block, one array a step: read-only copies, except to `fit`."""
         values = {entry.name: self._staged(entry, block) for entry in self.segment.inputs}
         return Block(values=values, rows=block.rows.copy())
 
-    def run(self, staged: Block, start: int, stop: int, controls: Controls) -> BlockResult:  # noqa: ARG002 -- nothing here changes by step
-        """Execute a range of steps, one after the other; random numbers come from the models' own seeds."""
+    def run(self, staged: Block, start: int, stop: int, controls: Controls) -> BlockResult:
+        """Execute a range of steps, one after the other."""
         losses = np.full((stop - start, len(self.segment.losses)), np.nan)
         outputs: dict[str, list[Any]] = {key: [] for key in self.segment.outputs}
-        for position, step in enumerate(range(start, stop)):
-            values = self._step(staged, step)
-            losses[position] = self._losses(values, staged.rows[step])
-            for key in self.segment.outputs:
-                outputs[key].append(values.get(key))
+        with global_generator() as seed_global:
+            for position, step in enumerate(range(start, stop)):
+                seed_global(int(controls.seeds[step]))
+                values = self._step(staged, step)
+                losses[position] = self._losses(values, staged.rows[step])
+                for key in self.segment.outputs:
+                    outputs[key].append(values.get(key))
         return BlockResult(losses=losses, outputs=outputs)
 
     def _staged(self, entry: SegmentInput, block: Block) -> list[np.ndarray | None]:
         value = block.values[entry.name]
         counts = block.rows[:, entry.rows]
         if not isinstance(value, list):
-            host = value if self.segment.mode == "fit" else np.array(value)
-            value = [host[step, :count] if count else None for step, count in enumerate(counts)]
+            host = value if self.segment.mode == "fit" else _read_only(np.array(value))
+            return [host[step, :count] if count else None for step, count in enumerate(counts)]
         return [None if one is None else _read_only(one) for one in value]
 
     def _step(self, staged: Block, step: int) -> Values:
@@ -166,7 +169,8 @@ def _consumed(segment: Segment) -> frozenset[str]:
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:
-    # Estimators made with copy=False write into their input, which other nodes still need.
+    # An estimator that writes into its input spoils it for other nodes. The one array of a fit stays as it
+    # came: scikit-learn copies some read-only arrays, which is what a fit must not cost.
     view = array.view()
     view.flags.writeable = False
     return view
