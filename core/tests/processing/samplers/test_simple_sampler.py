@@ -61,6 +61,7 @@ def test_an_epoch_holds_each_row_once(*, n_rows, batch_size, shuffle, seed, epoc
     made = batches(sampler.bind(view), epoch)
 
     assert sorted(row for batch in made for row in batch) == view.rows.tolist()
+    assert sampler.bind(view).n_batches(epoch) == len(made)
     assert max(len(batch) for batch in made) <= batch_size
     if not group_by:
         assert all(len(batch) == batch_size for batch in made[:-1])
@@ -78,6 +79,7 @@ def test_drop_last_leaves_full_batches_only(n_rows, batch_size, group_by):
             sampler.bind(rows_view(n_rows))
         return
     made = batches(sampler.bind(rows_view(n_rows)), 3)
+    assert sampler.bind(rows_view(n_rows)).n_batches(3) == len(made)
 
     assert [len(batch) for batch in made] == [batch_size] * expected
     assert len({row for batch in made for row in batch}) == expected * batch_size

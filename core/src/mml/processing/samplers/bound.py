@@ -29,11 +29,21 @@ class BoundSampler:
         Epoch number → `Epoch`; a pure function.
     seed : int
         The seed that the order derives from; part of the state.
+    n_batches : int, optional
+        The number of batches where every epoch has the same; None where only an epoch's order can tell.
     """
 
-    def __init__(self, view: FeatureSetView, *, order: Callable[[int], Epoch], seed: int) -> None:
+    def __init__(
+        self,
+        view: FeatureSetView,
+        *,
+        order: Callable[[int], Epoch],
+        seed: int,
+        n_batches: int | None = None,
+    ) -> None:
         self.view = view
         self.seed = seed
+        self._n_batches = n_batches
         self.source: ColumnSource = view.featureset.snapshot()
         self._order = order
         self._last: tuple[int, Epoch] | None = None
@@ -50,8 +60,8 @@ class BoundSampler:
         return self._last[1]
 
     def n_batches(self, epoch: int = 0) -> int:
-        """Return the number of batches of an epoch."""
-        return len(self.epoch(epoch))
+        """Return the number of batches of an epoch; no order is made where all epochs have as many."""
+        return len(self.epoch(epoch)) if self._n_batches is None else self._n_batches
 
     def materialize(self, view: BatchView) -> Batch:
         """Read the rows of a batch view: all visible columns, transformed where they are."""

@@ -99,7 +99,8 @@ class SimpleSampler:
             raise SamplerError("There are no rows to sample.", where={"view": view.label})
         chosen = self.seed if self.seed is not None else (0 if seed is None else int(seed))
         try:
-            bound = BoundSampler(view, order=_Order(self, view, chosen), seed=chosen)
+            order = _Order(self, view, chosen)
+            bound = BoundSampler(view, order=order, seed=chosen, n_batches=order.n_batches)
         except MMLError as error:
             error.located({"view": view.label})
             raise
@@ -141,6 +142,13 @@ class _Order:
         self._groups = group_codes(view, as_columns(sampler.group_by)) if sampler.group_by else None
         self._strata = group_codes(view, as_columns(sampler.stratify_by)) if sampler.stratify_by else None
         self._cumulative = None if sampler.weights is None else _cumulative(view, sampler.weights)
+
+    @property
+    def n_batches(self) -> int:
+        """The number of batches, which a new order of rows does not change."""
+        sizes = np.array([len(self._rows)]) if self._groups is None else np.bincount(self._groups)
+        size = self._sampler.batch_size
+        return int((sizes // size if self._sampler.drop_last else -(-sizes // size)).sum())
 
     def __call__(self, epoch: int) -> Epoch:
         sampler = self._sampler
