@@ -261,7 +261,7 @@ def test_undo_with_nothing_to_undo_is_an_error(arguments):
     assert everything(fs) == before
 
 
-@pytest.mark.parametrize("scalers", [["standard"], ["minmax"], ["standard", "minmax", "standard"]])
+@pytest.mark.parametrize("scalers", [["standard"], ["minmax"], ["standard", "minmax"]])
 def test_inverse_transform_brings_predictions_back_to_raw_units(scalers):
     fs = divided()
     for scaler in scalers:

@@ -42,6 +42,7 @@ def test_a_reference_resolves_in_the_active_context_by_uuid_then_label():
 
     assert reference.resolve() is fs
     assert symbolic.resolve() is fs
+    assert FeatureSetReference("renamed", fs.uuid).resolve() is fs
     with ExperimentContext().activate() as other:
         with pytest.raises(RegistrationError):
             reference.resolve()

@@ -74,7 +74,7 @@ def single_chunk(column: pa.ChunkedArray) -> pa.Array:
     """Return a column as one array: itself where it has one chunk, else combined (one copy)."""
     if column.num_chunks == 1:
         return column.chunk(0)
-    if not isinstance(column.type, pa.ExtensionType):
+    if not isinstance(column.type, pa.BaseExtensionType):
         if pa.types.is_dictionary(column.type):
             column = column.unify_dictionaries()
         combined = column.combine_chunks()

@@ -187,7 +187,7 @@ def empty_collection(columns: Mapping[str, pa.DataType]) -> SampleCollection:
 
 
 def _empty(arrow_type: pa.DataType) -> pa.Array:
-    if isinstance(arrow_type, pa.ExtensionType):
+    if isinstance(arrow_type, pa.BaseExtensionType):
         return pa.ExtensionArray.from_storage(arrow_type, pa.array([], arrow_type.storage_type))
     return pa.array([], arrow_type)
 
@@ -217,7 +217,7 @@ def _require_equal_lengths(arrays: Mapping[str, pa.Array | pa.ChunkedArray]) -> 
 
 def _explicit_uuids(column: pa.ChunkedArray, name: str, *, unique: bool) -> np.ndarray:
     is_binary = pa.types.is_fixed_size_binary(column.type) and column.type.byte_width == 16
-    if isinstance(column.type, pa.ExtensionType) and column.type.storage_type == _UUID_TYPE:
+    if isinstance(column.type, pa.BaseExtensionType) and column.type.storage_type == _UUID_TYPE:
         column, is_binary = column.cast(_UUID_TYPE), True
     if not is_binary or column.null_count:
         raise DataError(
