@@ -1,0 +1,73 @@
+"""FeatureSets from files that a document names: a saved FeatureSet, or a table of columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from mml.context import ExperimentContext, RegistrationPolicy
+from mml.data import FeatureSet
+from mml.errors import DataError, did_you_mean
+
+
+def read_featureset(label: str, path: Path, *, keys: dict[str, Any]) -> FeatureSet:
+    """Read a file by its suffix.
+
+    Parameters
+    ----------
+    label : str
+        Label of the FeatureSet.
+    path : Path
+        ``.mml``, ``.npz``, ``.csv`` or ``.parquet``.
+    keys : dict
+        ``feature_keys``, ``target_keys`` and ``tag_keys``: which columns go where. A ``.mml`` file
+        knows that itself.
+
+    Raises
+    ------
+    DataError
+        If the file does not exist, or is of another kind.
+    """
+    if not path.is_file():
+        raise DataError("There is no such file.", found=str(path))
+    if path.suffix == ".mml":
+        return _saved(label, path)
+    if path.suffix not in _TABLES:
+        raise DataError(
+            f"Files {path.suffix or 'without a suffix'!r} are not read.",
+            hint=did_you_mean(path.suffix, [".mml", *_TABLES]),
+        )
+    table = _TABLES[path.suffix](path)
+    make = FeatureSet.from_dict if isinstance(table, dict) else FeatureSet.from_arrow
+    return make(label, table, **keys)
+
+
+def _saved(label: str, path: Path) -> FeatureSet:
+    with ExperimentContext(policy=RegistrationPolicy.NO_REGISTER).activate():
+        found = FeatureSet.load(path)
+    return found.copy(label)
+
+
+def _npz(path: Path) -> dict[str, np.ndarray]:
+    # Without pickle: arrays of objects would run code of the file.
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def _csv(path: Path) -> pa.Table:
+    from pyarrow import csv
+
+    return csv.read_csv(path)
+
+
+def _parquet(path: Path) -> pa.Table:
+    from pyarrow import parquet
+
+    return parquet.read_table(path)
+
+
+_TABLES: dict[str, Callable[[Path], Any]] = {".npz": _npz, ".csv": _csv, ".parquet": _parquet}
