@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from mml.backends import Block, Controls, Program, Segment, get_backend
+from mml.backends import Block, BlockResult, Controls, Program, Segment, get_backend
 from mml.errors import MMLError
 from mml.graph.feeding import FedBlock, Feed
-from mml.graph.plan import Plan, PlannedSegment
+from mml.graph.plan import Plan
 
-ProgramCache = dict[Any, Program]
+# With its segment: what a signature holds by identity must not be collected while the program is kept.
+ProgramCache = dict[Any, tuple[Segment, Program]]
 
 
 @dataclass(slots=True)
@@ -99,7 +100,7 @@ class Execution:
             self._enter_scopes(scopes)
             for number, planned in enumerate(self.plan.segments):
                 try:
-                    result = self._run_segment(number, planned, block, start, stop, values)
+                    result = self._run_segment(number, block, slice(start, stop), values)
                 except MMLError as error:
                     labels = ", ".join(dict.fromkeys(call.node for call in planned.segment.calls))
                     raise (error.located({"nodes": labels}) if labels else error) from error.__cause__
@@ -120,10 +121,9 @@ class Execution:
         if program is None:
             segment = self.plan.segments[number].segment
             key = signature(segment)
-            program = self._cache.get(key)
-            if program is None:
-                program = self._cache[key] = get_backend(segment.backend).compile(segment)
-            self._programs[number] = program
+            if key not in self._cache:
+                self._cache[key] = (segment, get_backend(segment.backend).compile(segment))
+            program = self._programs[number] = self._cache[key][1]
         return program
 
     def _enter_scopes(self, scopes: ExitStack) -> None:
@@ -135,27 +135,20 @@ class Execution:
                 scopes.enter_context(get_backend(name).scope(deterministic=planned.segment.deterministic))
 
     def _run_segment(
-        self,
-        number: int,
-        planned: PlannedSegment,
-        block: LoadedBlock,
-        start: int,
-        stop: int,
-        values: Mapping[str, tuple[str, list[Any]]],
-    ) -> Any:
-        segment = planned.segment
+        self, number: int, block: LoadedBlock, part: slice, values: Mapping[str, tuple[str, list[Any]]]
+    ) -> BlockResult:
+        segment = self.plan.segments[number].segment
         if segment.mode == "fit":
             self._build_rest()
         program = self.program(number)
         if any(entry.origin for entry in segment.inputs):
             # What another segment computed exists for this range only, so the range is staged by itself.
-            part = slice(start, stop)
             staged = program.stage(self._host_block(segment, block, part, values))
-            return program.run(staged, 0, stop - start, _cut(block.controls[number], part))
+            return program.run(staged, 0, part.stop - part.start, _cut(block.controls[number], part))
         if number not in block.staged:
             whole = slice(0, block.n_steps)
             block.staged[number] = program.stage(self._host_block(segment, block, whole, values))
-        return program.run(block.staged[number], start, stop, block.controls[number])
+        return program.run(block.staged[number], part.start, part.stop, block.controls[number])
 
     def _host_block(
         self,
@@ -202,26 +195,19 @@ class Execution:
                 if native[position] is None:
                     continue
                 outputs = get_backend(backend).to_numpy(native[position])
-                wanted = self.plan.targets.get(node)
+                wanted = self.plan.targets.get(key)
                 targets = None if wanted is None else np.array(block.fed.array(wanted)[step, : len(outputs)])
-                lane = self._lane_of(key)
+                lane, lane_role = self.plan.identities[key]
                 recorded.append(
                     RecordedOutput(
                         node=node,
                         role=role,
                         outputs=outputs,
                         targets=targets,
-                        sample_uuids=block.fed.uuids(lane, role, step, len(outputs)),
+                        sample_uuids=block.fed.uuids(lane, lane_role, step, len(outputs)),
                     )
                 )
         return recorded
-
-    def _lane_of(self, key: str) -> str:
-        for planned in self.plan.segments:
-            for call in planned.segment.calls:
-                if call.key == key:
-                    return min(self.plan.counts[call.rows])[0]
-        raise AssertionError(f"no segment calls {key!r}")  # the planner wrote both
 
 
 def _on_host(native: list[Any], backend: str, dtype: str | None) -> np.ndarray:
@@ -253,7 +239,7 @@ def _cut(controls: Controls, part: slice) -> Controls:
 def signature(segment: Segment) -> tuple[Any, ...]:
     """Return a key that is equal for segments which the same program can run.
 
-    Objects stand in it by identity; the program in the cache keeps them alive, so no identity is reused.
+    Objects stand in it by identity; the cache keeps the segment, so no identity is reused.
     """
     return (
         segment.backend,
@@ -292,5 +278,20 @@ def signature(segment: Segment) -> tuple[Any, ...]:
         segment.device,
         segment.n_rows,
         segment.deterministic,
-        tuple((key, repr(value)) for key, value in sorted(segment.options.items())),
+        _content(segment.options),
     )
+
+
+def _content(value: Any) -> Any:
+    """Return something hashable that tells values apart by content; `repr` would shorten long arrays."""
+    if isinstance(value, np.ndarray):
+        return (
+            value.dtype.str,
+            value.shape,
+            tuple(value.tolist()) if value.dtype.hasobject else value.tobytes(),
+        )
+    if isinstance(value, Mapping):
+        return tuple((key, _content(value[key])) for key in sorted(value))
+    if isinstance(value, list | tuple):
+        return tuple(_content(one) for one in value)
+    return value

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from mml.errors import MMLError
+from mml.errors import DataError, MMLError, ShapeError
 from mml.graph.plan import DataInput, Joined, Lane, Plan
+from mml.graph.row_order import connected, live_first, stacked
 from mml.processing import BatchView, assemble
 
 Step = Mapping[str, BatchView]
@@ -29,18 +30,39 @@ class Feed:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.lanes: dict[str, Lane] = {lane.name: lane for lane in plan.lanes}
-        self._pairs = [(lane.name, role) for lane in plan.lanes for role in lane.roles]
+        pairs = [(lane.name, role) for lane in plan.lanes for role in lane.roles]
+        self._groups = connected(pairs, plan.counts)
+        self._group_of = {pair: number for number, group in enumerate(self._groups) for pair in group}
+        self._from_one_set = [
+            (label, pairs) for label, merged in plan.aligned for pairs in self._same_collection(merged)
+        ]
 
     def block(self, steps: Sequence[Step]) -> FedBlock:
-        """Order the rows of consecutive steps and count the live ones."""
-        rows = {pair: _stacked([step[pair[0]].rows[pair[1]] for step in steps]) for pair in self._pairs}
-        if any((indices < 0).any() for indices in rows.values()):
-            rows = _live_first(rows)
-        live = {pair: (indices >= 0).sum(axis=1) for pair, indices in rows.items()}
+        """Order the rows of consecutive steps and count the live ones.
+
+        Raises
+        ------
+        DataError
+            If a merge would put different samples of one FeatureSet side by side.
+        """
+        ordered = [
+            live_first({pair: stacked([step[pair[0]].rows[pair[1]] for step in steps]) for pair in group})
+            for group in self._groups
+        ]
         counts = np.empty((len(steps), len(self.plan.counts)), dtype=np.int64)
         for number, pairs in enumerate(self.plan.counts):
-            counts[:, number] = np.minimum.reduce([live[pair] for pair in sorted(pairs)])
+            counts[:, number] = ordered[self._group_of[min(pairs)]].shared(pairs)
+        rows = {pair: indices for one in ordered for pair, indices in one.rows.items()}
+        for label, pairs in self._from_one_set:
+            _check_same_rows(label, [rows[pair] for pair in pairs], counts[:, self.plan.counts.index(pairs)])
         return FedBlock(feed=self, rows=rows, counts=counts)
+
+    def _same_collection(self, pairs: frozenset[tuple[str, str]]) -> list[frozenset[tuple[str, str]]]:
+        """Return, by FeatureSet, the lanes of a merge that read from one."""
+        found: dict[int, set[tuple[str, str]]] = {}
+        for pair in pairs:
+            found.setdefault(id(self.lanes[pair[0]].source.collection), set()).add(pair)
+        return [frozenset(one) for one in found.values() if len(one) > 1]
 
 
 class FedBlock:
@@ -95,10 +117,23 @@ class FedBlock:
 
     def _joined(self, wanted: Joined) -> np.ndarray:
         parts = [self.array(part) for part in wanted.parts]
-        if wanted.how == "mean":
-            return np.mean(np.stack(parts), axis=0, dtype=np.float64).astype(parts[0].dtype)
-        axis = int(wanted.how)
-        return np.concatenate(parts, axis=axis if axis < 0 else axis + 1)
+        capacity = min(part.shape[1] for part in parts)
+        parts = [part[:, :capacity] for part in parts]
+        try:
+            if wanted.how == "mean":
+                kept = parts[0].dtype if parts[0].dtype.kind == "f" else np.dtype(wanted.dtype or np.float64)
+                return np.asarray(np.mean(np.stack(parts), axis=0, dtype=np.float64), dtype=kept)
+            axis = int(wanted.how)
+            return np.concatenate(parts, axis=axis if axis < 0 else axis + 1)
+        except (ValueError, TypeError) as cause:
+            raise ShapeError(
+                "The targets or tags that meet at a merge do not fit each other.",
+                expected="equal shapes"
+                if wanted.how == "mean"
+                else f"equal shapes apart from axis {wanted.how}",
+                found=" and ".join(f"{part.dtype} {part.shape[2:]}" for part in parts),
+                hint="Name one upstream: concat_axis_targets='<label>'.",
+            ) from cause
 
     def _safe_rows(self, pair: tuple[str, str]) -> np.ndarray:
         """Return the rows with the masked ones replaced by a live one of the same step."""
@@ -111,34 +146,15 @@ class FedBlock:
         return self._safe[pair]
 
 
-def _stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """Put the rows of the steps under each other, short ones filled with -1."""
-    capacity = max(len(one) for one in rows)
-    if all(len(one) == capacity for one in rows):
-        return np.stack(rows) if len(rows) > 1 else rows[0][None]
-    stacked = np.full((len(rows), capacity), -1, dtype=np.int64)
-    for number, one in enumerate(rows):
-        stacked[number, : len(one)] = one
-    return stacked
-
-
-def _live_first(rows: Mapping[tuple[str, str], np.ndarray]) -> dict[tuple[str, str], np.ndarray]:
-    """Order each step so that rows live everywhere come first, alike in every lane and role.
-
-    Rows that are live in some lanes only follow, those live in more lanes first; where that leaves a lane with
-    a masked row before a live one, the later one is masked too, for a row must be whole to be merged.
-    """
-    capacity = max(indices.shape[1] for indices in rows.values())
-    padded = {
-        pair: np.pad(indices, ((0, 0), (0, capacity - indices.shape[1])), constant_values=-1)
-        for pair, indices in rows.items()
-    }
-    live = np.stack([indices >= 0 for indices in padded.values()])
-    # A lane that is masked for a whole step says nothing about single rows.
-    present = live.any(axis=2, keepdims=True)
-    order = np.argsort(-(live & present).sum(axis=0), axis=1, kind="stable")
-    ordered = {pair: np.take_along_axis(indices, order, axis=1) for pair, indices in padded.items()}
-    for pair, indices in ordered.items():
-        whole = np.logical_and.accumulate(indices >= 0, axis=1)
-        ordered[pair] = np.where(whole, indices, -1)
-    return ordered
+def _check_same_rows(label: str, rows: Sequence[np.ndarray], counts: np.ndarray) -> None:
+    width = min(one.shape[1] for one in rows)
+    for other in rows[1:]:
+        differing = (rows[0][:, :width] != other[:, :width]) & (np.arange(width) < counts[:, None])
+        if differing.any():
+            step, place = np.argwhere(differing)[0]
+            raise DataError(
+                "The upstreams of a merge bring different samples of one FeatureSet.",
+                where={"node": label},
+                found=f"rows {rows[0][step, place]} and {other[step, place]} side by side",
+                hint="Bind them to the same split with equal samplers.",
+            )

@@ -78,7 +78,7 @@ def running_nodes(nodes: Mapping[str, ComputeNode], request: Request, learning: 
 def _check_ready(node: ComputeNode) -> None:
     if not node.is_built:
         raise PhaseError(
-            "A node is not built, because the width of its input is known only after fitting what is upstream.",
+            "A node is not built: the width of its input is known only after fitting what is upstream.",
             where={"node": node.label},
             hint="Run a FitPhase for the upstream nodes first.",
         )

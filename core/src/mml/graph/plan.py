@@ -102,7 +102,7 @@ class DataInput:
 
 @dataclass(frozen=True)
 class Joined:
-    """Targets that a merge joins or averages out of its upstreams' targets."""
+    """Targets or tags that a merge joins along an axis, or averages, out of its upstreams'."""
 
     parts: tuple[DataInput | Joined, ...]
     how: int | str
@@ -133,12 +133,16 @@ class Plan:
     outputs : mapping of str to tuple
         By node label: pairs of role and call key, for the recorded nodes.
     targets : mapping of str to DataInput or Joined
-        By node label: its targets, for the recorded nodes that have any.
+        By call key: its targets, for the recorded nodes that have any.
+    identities : mapping of str to (str, str)
+        By call key: the lane and role whose samples its rows stand for, for the recorded nodes.
     learning : tuple of str
         Labels of the nodes that learn or are fitted.
     loss_rows : tuple of int
         For each loss of the phase: the column of `Block.rows` that counts its rows.
     lanes : tuple of Lane
+    aligned : tuple of (str, frozenset)
+        For each merge and role: the ``(lane, role)`` pairs whose rows it puts side by side.
     explanation : tuple of str
         Why the plan is as it is, for people.
     """
@@ -148,9 +152,11 @@ class Plan:
     counts: tuple[frozenset[tuple[str, str]], ...]
     outputs: Mapping[str, tuple[tuple[str, str], ...]]
     targets: Mapping[str, DataInput | Joined]
+    identities: Mapping[str, tuple[str, str]]
     learning: tuple[str, ...]
     loss_rows: tuple[int, ...] = ()
     lanes: tuple[Lane, ...] = ()
+    aligned: tuple[tuple[str, frozenset[tuple[str, str]]], ...] = ()
     explanation: tuple[str, ...] = ()
 
     @property

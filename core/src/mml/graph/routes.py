@@ -41,9 +41,7 @@ class Routes:
         If the upstreams of a node carry different roles.
     """
 
-    def __init__(
-        self, nodes: Mapping[str, ComputeNode], order: Sequence[str], lanes: Sequence[Lane]
-    ) -> None:
+    def __init__(self, nodes: Mapping[str, ComputeNode], order: Sequence[str], lanes: Sequence[Lane]) -> None:
         self.nodes = nodes
         self.order = tuple(order)
         self.lanes = {lane.name: lane for lane in lanes}

@@ -37,7 +37,7 @@ def columns_shape(source: ColumnSource, columns: Sequence[str], combine: str | N
                 where={"column": name},
                 expected="a column of booleans, integers or floats",
                 found=source.spec(name).describe(),
-                hint="Encode it as numbers before the data goes in, or select other columns in the reference.",
+                hint="Encode it as numbers before ingest, or select other columns in the reference.",
             )
     shape = assembled_shape({name: source.spec(name).shape for name in columns}, combine)
     if isinstance(shape, dict):

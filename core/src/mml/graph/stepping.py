@@ -1,0 +1,70 @@
+"""Which optimizer steps which of a stage's learning nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from mml.backends import SegmentOptimizer, get_backend
+from mml.errors import MMLError, OptimizerError
+from mml.graph.nodes import ComputeNode, ModelNode
+from mml.graph.optimizers.optimizer import Optimizer
+
+Stepped = tuple[tuple[Optimizer, SegmentOptimizer], ...]
+
+
+def choose_optimizers(
+    nodes: Mapping[str, ComputeNode], learning: Iterable[str], *, graph: Optimizer | None, backend: str
+) -> Stepped:
+    """Return each optimizer with the nodes that it steps: a node's own, else the graph's.
+
+    Raises
+    ------
+    OptimizerError
+        If a node has none, one does not fit the backend, or two accumulate differently.
+    """
+    grouped: list[tuple[Optimizer, list[str]]] = []
+    for label in learning:
+        optimizer = _optimizer_of(nodes[label], graph)
+        try:
+            optimizer.resolve(get_backend(backend))
+        except MMLError as error:
+            raise error.located({"node": label}) from error.__cause__
+        labels = next((labels for known, labels in grouped if known is optimizer), None)
+        if labels is None:
+            grouped.append((optimizer, [label]))
+        else:
+            labels.append(label)
+    _check_windows(grouped)
+    return tuple((one, _handed_over(one, labels, backend)) for one, labels in grouped)
+
+
+def _optimizer_of(node: ComputeNode, graph: Optimizer | None) -> Optimizer:
+    optimizer = (node.optimizer if isinstance(node, ModelNode) else None) or graph
+    if optimizer is None:
+        raise OptimizerError(
+            "A node that learns has no optimizer.",
+            where={"node": node.label},
+            hint="Give the graph one, ModelGraph(..., optimizer='adam'), or the node, "
+            "ModelNode(..., optimizer='adam'); or freeze the node.",
+        )
+    return optimizer
+
+
+def _check_windows(grouped: list[tuple[Optimizer, list[str]]]) -> None:
+    # A loss is scaled by the rows of its window, and one backward pass serves all optimizers of a stage.
+    if len({one.accumulate for one, _ in grouped}) > 1:
+        raise OptimizerError(
+            "Optimizers that share one backward pass accumulate over different numbers of steps.",
+            found="; ".join(f"{', '.join(labels)}: {one.accumulate}" for one, labels in grouped),
+            hint="Give them the same `accumulate`, or train the nodes in stages, without a graph optimizer.",
+        )
+
+
+def _handed_over(optimizer: Optimizer, labels: list[str], backend: str) -> SegmentOptimizer:
+    return SegmentOptimizer(
+        rule=optimizer.resolve(get_backend(backend)),
+        slots=optimizer,
+        nodes=tuple(labels),
+        clip_norm=optimizer.clip_norm,
+        clip_value=optimizer.clip_value,
+    )
