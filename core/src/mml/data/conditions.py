@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from mml.data.arrow_columns import to_arrow
 from mml.data.rows import count
@@ -19,6 +18,8 @@ from mml.data.schema import RAW, TRANSFORMED
 from mml.errors import ColumnError, DataError, did_you_mean
 
 if TYPE_CHECKING:
+    import pyarrow.compute as pc
+
     from mml.data.access import Window
 
 Conditions: TypeAlias = "Mapping[str, Any] | pc.Expression"
@@ -37,7 +38,7 @@ def matching(window: Window, conditions: Conditions) -> np.ndarray:
         Column → a scalar (equal), a set or list (one of), a callable (the column's array to a mask, or one
         value to True or False), or an expression. An expression names columns as selections do.
     """
-    if isinstance(conditions, pc.Expression):
+    if isinstance(conditions, _expression_type()):
         return _expression(window, conditions)
     if not isinstance(conditions, Mapping):
         raise DataError(
@@ -45,7 +46,7 @@ def matching(window: Window, conditions: Conditions) -> np.ndarray:
         )
     mask = np.ones(count(window.rows), dtype=bool)
     for column, condition in conditions.items():
-        if isinstance(condition, pc.Expression):
+        if isinstance(condition, _expression_type()):
             mask &= _expression(window, condition)
             continue
         mask &= _one(_column(window, column), condition, column)
@@ -128,6 +129,13 @@ def _called(values: np.ndarray, condition: Callable[[Any], Any], column: str) ->
             found=repr(answers[0])[:80],
         )
     return np.array(answers, dtype=bool)
+
+
+def _expression_type() -> type:
+    import pyarrow.compute as pc  # here: it costs more than the rest of the floor to import
+
+    expression: type = pc.Expression
+    return expression
 
 
 def _expression(window: Window, expression: pc.Expression) -> np.ndarray:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from mml.data.arrow_columns import single_chunk, spec_of
 
@@ -104,6 +103,8 @@ def _value_bytes(flat: pa.Array) -> Buffer:
 
 
 def _update_strings(digest: _Hash, array: pa.DictionaryArray) -> None:
+    import pyarrow.compute as pc  # here: it takes longer to import than the rest of the floor
+
     used = np.unique(array.indices.drop_null().to_numpy(zero_copy_only=False))
     words = array.dictionary.take(pa.array(used.astype(np.int64)))
     order = np.asarray(pc.array_sort_indices(words).to_numpy())

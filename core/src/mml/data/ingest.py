@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from mml.data.arrow_columns import spec_of, tensor_array, tensor_from_flat
 from mml.data.schema import TAGS, ColumnName
@@ -246,7 +245,7 @@ def _from_lists(array: pa.Array, name: ColumnName, start: int) -> pa.Array:
 def _common_length(array: pa.Array, name: ColumnName, start: int, rows_per_sample: int) -> int:
     if pa.types.is_fixed_size_list(array.type):
         return int(array.type.list_size)
-    lengths = pc.list_value_length(array).to_numpy(zero_copy_only=False)
+    lengths = array.value_lengths().to_numpy(zero_copy_only=False)
     if not len(lengths):
         return 1
     different = lengths != lengths[0]
@@ -299,16 +298,14 @@ def _first_null(array: pa.Array) -> int | None:
     if pa.types.is_dictionary(storage.type):
         # A dictionary may hold a null among its values; the codes alone do not show it.
         nulls = (
-            storage.is_null()
-            if not storage.dictionary.null_count
-            else pc.is_null(storage.dictionary_decode())
+            storage.is_null() if not storage.dictionary.null_count else storage.dictionary_decode().is_null()
         )
     elif storage.null_count == 0:
         return None
     else:
         nulls = storage.is_null()
-    row = pc.index(nulls, True).as_py()
-    return None if row < 0 else int(row)
+    found = np.flatnonzero(nulls.to_numpy(zero_copy_only=False))
+    return int(found[0]) if len(found) else None
 
 
 def _null_error(name: ColumnName, row: int) -> DataError:
