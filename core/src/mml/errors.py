@@ -154,6 +154,10 @@ class BackendError(MMLError):
     """A backend that cannot do what it was asked for."""
 
 
+class LeakageError(MMLError):
+    """What gives a LeakageWarning elsewhere, under ``mml.strict()``."""
+
+
 class StateError(MMLError):
     """State that does not fit the object it is given to."""
 

@@ -7,9 +7,7 @@ module knows only that they have a label and a UUID.
 
 from __future__ import annotations
 
-import sys
 import threading
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,6 +17,7 @@ from weakref import WeakValueDictionary
 
 from mml.context.policy import RegistrationPolicy
 from mml.errors import OverwriteWarning, RegistrationError, did_you_mean
+from mml.user_warning import warn_user
 
 if TYPE_CHECKING:
     from mml.context.node import ExperimentNode
@@ -160,7 +159,7 @@ class ExperimentContext:
             for rival in rivals:
                 names.drop(rival)
         if rivals and policy is RegistrationPolicy.OVERWRITE_WARN:
-            warnings.warn(_replaced(node, rivals[0]), OverwriteWarning, stacklevel=_caller_level())
+            warn_user(_replaced(node, rivals[0]), OverwriteWarning)
 
     def remove(self, label: str) -> None:
         """Take out the node of a label or UUID.
@@ -273,11 +272,3 @@ def _taken(node: ExperimentNode, rival: ExperimentNode) -> RegistrationError:
 
 def _replaced(node: ExperimentNode, rival: ExperimentNode) -> str:
     return f"{node!r} replaced an earlier {type(rival).__name__} of the same label in its context."
-
-
-def _caller_level() -> int:
-    """Return the stack level of the first frame outside MML, so that a warning points at the user's line."""
-    level, frame = 2, sys._getframe(2)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "mml":
-        level, frame = level + 1, frame.f_back
-    return level

@@ -28,9 +28,12 @@ class FitLineage:
         Absolute row numbers in that FeatureSet, int64 ``(k,)``.
     uuids : numpy.ndarray or callable
         Identities of the rows, uint8 ``(k, 16)``, or a function that returns them.
+    origin : object, optional
+        The immutable collection that the rows are rows of; rows of the same one are compared by number,
+        which needs no UUIDs.
     """
 
-    __slots__ = ("_uuids", "rows", "source", "split")
+    __slots__ = ("_uuids", "origin", "rows", "source", "split")
 
     def __init__(
         self,
@@ -39,11 +42,13 @@ class FitLineage:
         split: str | None,
         rows: np.ndarray,
         uuids: np.ndarray | Callable[[], np.ndarray],
+        origin: object | None = None,
     ) -> None:
         self.source = source
         self.split = split
         self.rows = rows
         self._uuids = uuids
+        self.origin = origin
 
     @property
     def uuids(self) -> np.ndarray:
@@ -55,6 +60,14 @@ class FitLineage:
     def seen(self, uuids: np.ndarray) -> np.ndarray:
         """Return which of these identities, uint8 ``(n, 16)``, were seen: bool ``(n,)``."""
         return np.isin(uuid_words(uuids), uuid_words(self.uuids))
+
+    def overlap(self, other: FitLineage) -> np.ndarray:
+        """Return which of another lineage's rows this one holds too: bool ``(len(other),)``."""
+        if self.origin is not None and self.origin is other.origin:
+            held = np.zeros(1 + max(self.rows.max(initial=0), other.rows.max(initial=0)), dtype=bool)
+            held[self.rows] = True
+            return np.asarray(held[other.rows])
+        return self.seen(other.uuids)
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -18,18 +18,17 @@ from mml.data.records import FittedColumn, ScalerRecord
 from mml.data.rows import Rows, count
 from mml.data.schema import FEATURES, RAW, TARGETS, TRANSFORMED, ColumnName, ColumnSpec, Schema, Selection
 from mml.data.source import ColumnSource
-from mml.data.user_warning import warn_user
 from mml.data.view import FeatureSetView
 from mml.errors import (
     ColumnError,
     ConfigError,
     DataError,
-    LeakageWarning,
     MMLError,
     ScalerError,
     did_you_mean,
     listed,
 )
+from mml.strictness import report_leakage
 
 _BLOCK_BYTES = 4 << 20
 _TRAIN = "train"
@@ -199,11 +198,11 @@ def warn_of_leakage(splits: Mapping[str, Rows], *, view: FeatureSetView, what: s
         return
     if len(outside):
         held_out = sorted(name for name, rows in splits.items() if name != _TRAIN and _overlap(rows, outside))
-        warn_user(
+        report_leakage(
             f"{what} was fitted on {len(outside)} of {view.n_samples} rows outside the training split of "
             f"{view.featureset.label!r}{f' ({held_out})' if held_out else ''}; first row {int(outside[0])}. "
-            f"Scores on them are too good. Pass fit_to_split='train', or the split that you mean.",
-            LeakageWarning,
+            "Scores on them are too good.",
+            hint="Pass fit_to_split='train', or the split that you mean.",
         )
 
 

@@ -180,7 +180,11 @@ class FeatureSetView(ColumnAccess, Splittable):
         """Return the record that something was fitted on these rows; their UUIDs are computed when asked."""
         source, rows = self._featureset.snapshot(), self._rows
         return FitLineage(
-            self.label, split=self._split, rows=self.rows, uuids=lambda: source.uuids(rows).copy()
+            self.label,
+            split=self._split,
+            rows=self.rows,
+            uuids=lambda: source.uuids(rows).copy(),
+            origin=source.collection,
         )
 
     def __repr__(self) -> str:

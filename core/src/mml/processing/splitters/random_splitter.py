@@ -10,7 +10,6 @@ from typing import Any, Self
 import numpy as np
 
 from mml.data import FeatureSetView
-from mml.data.user_warning import warn_user
 from mml.errors import ConfigError, SplitError, StrataWarning
 from mml.processing.group_codes import as_columns, group_codes
 from mml.processing.splitters.allocation import (
@@ -22,6 +21,7 @@ from mml.processing.splitters.allocation import (
 )
 from mml.protocols import Config
 from mml.random import generator
+from mml.user_warning import warn_user
 
 
 @dataclass(frozen=True)
