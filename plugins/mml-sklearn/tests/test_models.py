@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.cluster import DBSCAN, KMeans
-from sklearn.decomposition import PCA, IncrementalPCA
+from sklearn.decomposition import PCA, IncrementalPCA, SparsePCA
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassifier
@@ -204,6 +204,24 @@ def test_a_fitted_instance_keeps_its_values_and_reset_returns_to_them(cancer: An
     model.reset(seed=9)
     assert model.forward(x).tobytes() == expected.tobytes()
     assert model.native is estimator
+
+
+def test_reset_returns_to_the_same_values_again_and_again(cancer: Any, wrap: Any) -> None:
+    x, _ = cancer
+    model = wrap(IncrementalPCA(n_components=2).fit(x[:100]), shape=(30,))
+    before = model.get_state()["estimator"].tobytes()
+    for start in (100, 200):
+        model.partial_fit(x[start : start + 100])
+        model.native.mean_ *= 2
+        assert model.get_state()["estimator"].tobytes() != before
+        model.reset(seed=0)
+        assert model.get_state()["estimator"].tobytes() == before
+
+
+def test_a_lone_row_stays_a_row(cancer: Any, wrap: Any) -> None:
+    model = wrap(SparsePCA(n_components=2, max_iter=5), shape=(30,))
+    model.fit(cancer[0])
+    assert model.forward(cancer[0][:1]).shape == (1, 2)
 
 
 def test_reset_makes_a_fresh_estimator_unfitted(cancer: Any, wrap: Any) -> None:

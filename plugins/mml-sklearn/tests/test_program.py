@@ -257,6 +257,15 @@ def test_losses_are_means_over_live_rows_with_and_without_weights(
         np.testing.assert_allclose(result.losses[step, 2], weighted, rtol=1e-6)
 
 
+def test_a_call_runs_on_its_own_live_rows(cancer: Any, wrap: Any, execute: Any) -> None:
+    x, _ = cancer
+    pca = PCA(2).fit(x)
+    model = wrap(pca, shape=(30,))
+    plan = segment("eval", call("few", model, "x", rows=1), inputs=(X,), outputs=("few",), n_rows=2)
+    (result,) = execute(plan, {"x": x[None]}, rows=np.array([[569, 5]]))
+    assert result.outputs["few"][0].tobytes() == pca.transform(x[:5]).tobytes()
+
+
 def test_merges_join_what_estimators_give(cancer: Any, wrap: Any, execute: Any) -> None:
     x, _ = cancer
     scaler, pca = StandardScaler().fit(x), PCA(2).fit(x)

@@ -38,6 +38,7 @@ for name, kwargs in json.loads(sys.argv[1]).items():
     model = BaseModel.from_config({"model": name, "backend": "sklearn", "kwargs": kwargs})
     model.build((13,), seed=5)
     model.fit(data["x"], data["y"])
+    model.native.words_ = {str(number) for number in range(30)}
     found[name] = hashlib.sha256(model.get_state()["estimator"].tobytes()).hexdigest()
 print(json.dumps(found))
 """
@@ -353,6 +354,28 @@ def test_trees_that_point_out_of_bounds_are_refused(
     hostile = with_array(state_of(estimator), field, spoil)
     with pytest.raises(StateError, match="damaged"):
         wrap(type(estimator)(**estimator.get_params()), shape=(30,)).set_state(hostile)
+
+
+def test_a_forest_whose_trees_are_wider_than_its_input_is_refused(cancer: Any, wrap: Any) -> None:
+    x, y = cancer
+    estimator = RandomForestClassifier(n_estimators=3, random_state=0)
+    estimator.fit(np.concatenate([x, x], axis=1), y.ravel())
+    estimator.n_features_in_ = 30
+    hostile = wrap(estimator, shape=(30,)).get_state()
+    with pytest.raises(StateError, match="out of bounds"):
+        wrap(RandomForestClassifier(n_estimators=3, random_state=0), shape=(30,)).set_state(hostile)
+
+
+def test_what_lies_in_the_memory_of_leaves_is_no_value(cancer: Any, wrap: Any) -> None:
+    x, y = cancer
+    estimator = DecisionTreeClassifier(random_state=0).fit(x, y.ravel())
+    model = wrap(estimator, shape=(30,))
+    before = state_digest(model.get_state())
+    nodes = estimator.tree_.__getstate__()["nodes"]
+    nodes["missing_go_to_left"][nodes["left_child"] == -1] = 1
+    assert state_digest(model.get_state()) == before
+    nodes["missing_go_to_left"][0] ^= 1
+    assert state_digest(model.get_state()) != before
 
 
 def test_a_forest_behind_a_wider_step_comes_back(cancer: Any, wrap: Any) -> None:

@@ -21,7 +21,7 @@ from mml_sklearn.calls import explained, must_have_targets, not_fitted, takes_ta
 from mml_sklearn.convert import as_matrix, as_output, as_targets, n_features_of, overwrites_inputs
 from mml_sklearn.outputs import output_method
 from mml_sklearn.random_state import open_parameters, seeded
-from mml_sklearn.states import estimator_of, state_of
+from mml_sklearn.states import copied_values, estimator_of, state_of
 from mml_sklearn.widths import fitted_shape, promised_shape
 
 Shape = tuple[int, ...]
@@ -234,7 +234,7 @@ class ScikitWrapper(BaseModel):
     def reset(self, *, seed: int) -> None:
         """Return to the estimator as it came, unfitted or fitted, and draw from another seed."""
         if self._initial is not None:
-            _replace(self.estimator, copy.deepcopy(self._initial))
+            _replace(self.estimator, copied_values(self._initial))
         self._seed = seed
         self._seen = None
 
@@ -330,7 +330,7 @@ class ScikitWrapper(BaseModel):
     def _keep_initial(self) -> None:
         # Only now: a model that never changes needs no second copy of its values.
         if self._initial is None:
-            self._initial = copy.deepcopy(vars(self.estimator))
+            self._initial = copied_values(vars(self.estimator))
 
 
 def _replace(estimator: Any, values: dict[str, Any]) -> None:
@@ -338,5 +338,3 @@ def _replace(estimator: Any, values: dict[str, Any]) -> None:
     own = vars(estimator)
     own.clear()
     own.update(values)
-    # scikit-learn marks what it loads with its version; the object at hand is of the running one.
-    own.pop("_sklearn_version", None)

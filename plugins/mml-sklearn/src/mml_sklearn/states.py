@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from mml.protocols import State
 from mml_sklearn.arguments import arguments_of, chosen_of
 from mml_sklearn.blob import estimator_bytes, estimator_from_bytes
 from mml_sklearn.convert import n_features_of
+from mml_sklearn.trust import parts_inside
 
 _KEY = "estimator"
 
@@ -38,6 +40,18 @@ def estimator_of(state: State, *, like: Any, input_shape: tuple[int, ...] | None
     _check_kind(loaded, like)
     _check_width(loaded, input_shape)
     return loaded
+
+
+def copied_values(values: dict[str, Any]) -> dict[str, Any]:
+    """Return a deep copy of an estimator's attributes with its arrays laid out as a state lays them out.
+
+    A plain deep copy may turn a slice into a Fortran-ordered array, which is another state.
+    """
+    arrays = [
+        part for part, _ in parts_inside(values) if isinstance(part, np.ndarray) and part.dtype != object
+    ]
+    laid_out = {id(array): array.copy(order="F" if np.isfortran(array) else "C") for array in arrays}
+    return copy.deepcopy(values, laid_out)
 
 
 def _check_kind(loaded: Any, own: Any) -> None:

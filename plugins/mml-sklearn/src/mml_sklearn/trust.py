@@ -94,7 +94,7 @@ def check_structure(estimator: Any) -> None:
     StateError
         Naming the kind of tree.
     """
-    for value, n_features in _inside(estimator, None, set()):
+    for value, n_features in parts_inside(estimator):
         kind = type(value).__name__
         if kind == "Tree" and type(value).__module__.startswith("sklearn.tree."):
             _check_tree(value, n_features)
@@ -139,12 +139,19 @@ def _path(obj: Any) -> str:
     return f"{getattr(obj, '__module__', '')}.{getattr(obj, '__name__', '')}"
 
 
-def _inside(value: Any, n_features: int | None, seen: set[int]) -> Iterator[tuple[Any, int | None]]:
-    """Walk through attributes and containers; with each object, the width of the rows that it will get."""
+def parts_inside(
+    value: Any, *, n_features: int | None = None, seen: set[int] | None = None
+) -> Iterator[tuple[Any, int | None]]:
+    """Walk through attributes and containers to every array and object, each once.
+
+    With it comes the width of the rows that it gets without checking them itself, None where it checks.
+    """
+    seen = set() if seen is None else seen
     if value is None or isinstance(value, str | bytes | int | float | np.generic) or id(value) in seen:
         return
     seen.add(id(value))
     if isinstance(value, np.ndarray):
+        yield value, n_features
         children = value.reshape(-1).tolist() if value.dtype == object else []
     elif isinstance(value, dict):
         children = list(value.values())
@@ -155,7 +162,7 @@ def _inside(value: Any, n_features: int | None, seen: set[int]) -> Iterator[tupl
         yield value, n_features
         children = list(getattr(value, "__dict__", {}).values())
     for child in children:
-        yield from _inside(child, n_features, seen)
+        yield from parts_inside(child, n_features=n_features, seen=seen)
 
 
 def _width_for_parts(value: Any, outer: int | None) -> int | None:
