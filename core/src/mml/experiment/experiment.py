@@ -16,13 +16,14 @@ from mml.context import ExperimentContext, RegistrationPolicy
 from mml.data import FeatureSet
 from mml.errors import ConfigError, ExperimentError, MMLError
 from mml.experiment.callbacks.callback import ExperimentCallback
-from mml.experiment.callbacks.dispatcher import ExperimentDispatcher
+from mml.experiment.callbacks.dispatcher import ExperimentDispatcher, tell_of_failure
 from mml.experiment.phases.phase import ExperimentPhase
 from mml.experiment.phases.phase_group import PhaseGroup
 from mml.experiment.progress import ProgressDisplay
 from mml.experiment.results import ExperimentRun, PhaseGroupResults, PhaseResults
 from mml.experiment.running.group_runner import GroupRunner
 from mml.experiment.running.interrupts import Interrupt, interruptible
+from mml.experiment.running.snapshot import Snapshot
 from mml.experiment.saving import load_experiment, save_experiment
 from mml.graph import ModelGraph
 from mml.protocols import Config, State
@@ -162,31 +163,32 @@ class Experiment:
         return self._recorded(self.execution_plan)
 
     def run_group(self, group: PhaseGroup) -> PhaseGroupResults:
-        """Run a group outside the plan and record it."""
-        return self._recorded(group)
+        """Run a group outside the plan, between its hooks, and record it."""
+        return self._recorded(_checked(group), as_plan=False)
 
     def run_phase(self, phase: ExperimentPhase) -> PhaseResults:
         """Run a phase outside the plan and record it."""
-        results = self._recorded(PhaseGroup(phase.label, [phase]))
+        results = self._recorded(_alone_in_a_plan(phase))
         return results.phases()[0]
 
-    def _recorded(self, group: PhaseGroup) -> PhaseGroupResults:
+    def _recorded(self, group: PhaseGroup, *, as_plan: bool = True) -> PhaseGroupResults:
         with self._alone(), interruptible() as interrupt, self.context.activate():
             results = PhaseGroupResults(group.label)
             run = ExperimentRun(self.label, results, started_at=datetime.now(UTC))
             dispatcher = ExperimentDispatcher(self.callbacks, host=self)
-            self._remember_initial()
             self.progress.run_started(self.label, n_phases=len(group.flatten()))
             try:
+                self._remember_initial()
                 dispatcher.fire("on_experiment_start", run=run)
-                GroupRunner(self, interrupt=interrupt, dispatcher=dispatcher).run(group, results)
+                runner = GroupRunner(self, interrupt=interrupt, dispatcher=dispatcher)
+                (runner.run if as_plan else runner.group)(group, results)
                 run.status = results.status
                 dispatcher.fire("on_experiment_end", run=run)
             except BaseException as error:
                 run.status, run.exception = "failed", error
-                dispatcher.fire("on_exception", run=run, exception=error)
                 if isinstance(error, MMLError):
-                    raise error.located({"experiment": self.label}) from error.__cause__
+                    error.located({"experiment": self.label})
+                tell_of_failure(dispatcher, error, run=run)
                 raise
             finally:
                 run.ended_at = datetime.now(UTC)
@@ -199,36 +201,42 @@ class Experiment:
 
     def preview_phase(self, phase: ExperimentPhase) -> PhaseResults:
         """Run a phase and put everything back, also when it raises; nothing is recorded."""
-        return self._previewed(PhaseGroup(phase.label, [phase])).phases()[0]
+        return self._previewed(_alone_in_a_plan(phase)).phases()[0]
 
     def preview_group(self, group: PhaseGroup) -> PhaseGroupResults:
         """Run a group and put everything back, also when it raises; nothing is recorded."""
-        return self._previewed(group)
+        return self._previewed(_checked(group))
 
     def preview_run(self) -> PhaseGroupResults:
         """Run the execution plan and put everything back, also when it raises; nothing is recorded."""
         return self._previewed(self.execution_plan)
 
     def _previewed(self, group: PhaseGroup) -> PhaseGroupResults:
-        learns = any(phase.mode != "eval" for phase in group.flatten())
-        progress, self.progress = self.progress, ProgressDisplay()
         results = PhaseGroupResults(group.label)
-        try:
-            with self._alone(), self.context.activate():
-                if learns and self.graph is not None:
-                    self.graph.build(seed=self.initial_seed, context=self.context)
-                before = self.graph.get_state() if learns and self.graph is not None else None
-                callback = self.in_callback
-                try:
-                    dispatcher = ExperimentDispatcher((), host=self)
-                    GroupRunner(self, interrupt=Interrupt(), dispatcher=dispatcher).run(group, results)
-                finally:
-                    self.in_callback = callback
-                    if before is not None and self.graph is not None:
-                        self.graph.set_state(before)
-        finally:
-            self.progress = progress
+        with self._alone(), self.context.activate(), self._put_back(group):
+            dispatcher = ExperimentDispatcher((), host=self)
+            try:
+                GroupRunner(self, interrupt=Interrupt(), dispatcher=dispatcher).run(group, results)
+            except MMLError as error:
+                raise error.located({"experiment": self.label}) from error.__cause__
         return results
+
+    @contextmanager
+    def _put_back(self, group: PhaseGroup) -> Iterator[None]:
+        """Put graph, guard and progress display back; values are copied only where something can learn."""
+        progress, self.progress = self.progress, ProgressDisplay()
+        callback, before = self.in_callback, None
+        try:
+            if self.graph is not None:
+                learns = any(phase.mode != "eval" for phase in group.flatten())
+                if learns:
+                    self.graph.build(seed=self.initial_seed, context=self.context)
+                before = Snapshot(self.graph, values=learns)
+            yield
+        finally:
+            self.in_callback, self.progress = callback, progress
+            if before is not None:
+                before.restore()
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -362,6 +370,18 @@ class Experiment:
     def __repr__(self) -> str:
         phases = ", ".join(phase.label for phase in self.execution_plan.flatten())
         return f"Experiment({self.label!r}, phases: {phases or 'none'}, {len(self._history)} runs)"
+
+
+def _checked(group: PhaseGroup) -> PhaseGroup:
+    if not isinstance(group, PhaseGroup):
+        raise ExperimentError("This runs a PhaseGroup.", found=f"{type(group).__name__}: {group!r}")
+    return group
+
+
+def _alone_in_a_plan(phase: ExperimentPhase) -> PhaseGroup:
+    if not isinstance(phase, ExperimentPhase):
+        raise ExperimentError("This runs a phase.", found=f"{type(phase).__name__}: {phase!r}")
+    return PhaseGroup(phase.label, [phase])
 
 
 def _references(config: Config) -> list[Config]:

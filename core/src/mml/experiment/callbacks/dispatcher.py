@@ -28,6 +28,7 @@ _PHASE_HOOKS = (
     "on_batch_end",
     "on_exception",
 )
+_WITHIN_EPOCHS = ("on_epoch_start", "on_epoch_end", "on_batch_start", "on_batch_end")
 _EXPERIMENT_HOOKS = (
     "on_experiment_start",
     "on_experiment_end",
@@ -92,9 +93,14 @@ class PhaseDispatcher:
         if self._host.in_callback:
             return
         for callback in self._hooks[hook]:
-            returned = self._guarded(callback, hook, arguments)
-            for result in _listed(returned):
-                self._take(result, callback, hook, epoch=epoch, batch=batch)
+            try:
+                for result in _listed(self._guarded(callback, hook, arguments)):
+                    self._take(result, callback, epoch=epoch, batch=batch)
+            except MMLError as error:
+                place = {"epoch": epoch, "batch": batch} if hook in _WITHIN_EPOCHS else {}
+                raise error.located(
+                    {"phase": self._phase.label, **place, "callback": callback.name, "hook": hook}
+                ) from error.__cause__
 
     def fire_epoch(self, hook: str, epoch: int) -> None:
         """Call a hook that is told the epoch."""
@@ -111,38 +117,20 @@ class PhaseDispatcher:
             return getattr(callback, hook)(
                 experiment=self._host, phase=self._phase, results=self._results, **arguments
             )
-        except MMLError as error:
-            raise error.located({"callback": callback.name, "hook": hook}) from error.__cause__
+        except MMLError:
+            raise
         except Exception as cause:
-            raise PhaseError(
-                f"The callback {callback.name} raised {type(cause).__name__}: {cause}",
-                where={"phase": self._phase.label, "callback": callback.name, "hook": hook},
-            ) from cause
+            raise _raised(callback, cause) from cause
         finally:
             self._host.in_callback = False
             self._restore_frozen(frozen, callback, hook)
 
-    def _take(self, result: Any, callback: Callback, hook: str, *, epoch: int, batch: int | None) -> None:
+    def _take(self, result: Any, callback: Callback, *, epoch: int, batch: int | None) -> None:
         if isinstance(result, FreezeChange):
-            self._apply(result)
-            return
-        if not isinstance(result, CallbackResult):
-            raise PhaseError(
-                "A hook returned something that MML cannot record.",
-                where={"phase": self._phase.label, "callback": callback.name, "hook": hook},
-                expected="a CallbackResult, MetricResult or FreezeChange, a list of them, or None",
-                found=type(result).__name__,
-            )
-        if not result.callback:
-            result = replace(result, callback=callback.name)
-        self._results.record_callback(result, epoch=epoch, batch=batch)
-
-    def _apply(self, change: FreezeChange) -> None:
-        graph = self._host.graph
-        if graph is not None:
-            graph.freeze(change.freeze)
-            graph.unfreeze(change.unfreeze)
+            _apply(result, self._host.graph)
             self.froze = True
+        else:
+            _record(result, callback, self._results, epoch=epoch, batch=batch)
 
     def _frozen(self) -> dict[ModelNode, str | None]:
         graph = self._host.graph
@@ -175,22 +163,83 @@ class ExperimentDispatcher:
         self._hooks = {name: _overriding(callbacks, name, ExperimentCallback) for name in _EXPERIMENT_HOOKS}
 
     def fire(self, hook: str, **arguments: Any) -> None:
-        """Call one hook of every callback that overrides it."""
+        """Call one hook of every callback that overrides it, and record what they return about a phase.
+
+        Raises
+        ------
+        MMLError
+            If a callback raises; the message names callback and hook, the original is chained.
+        """
         if self._host.in_callback:
             return
         for callback in self._hooks[hook]:
-            self._host.in_callback = True
             try:
-                getattr(callback, hook)(experiment=self._host, **arguments)
+                for result in _listed(self._guarded(callback, hook, arguments)):
+                    self._take(result, callback, arguments.get("results"))
             except MMLError as error:
                 raise error.located({"callback": callback.name, "hook": hook}) from error.__cause__
-            except Exception as cause:
-                raise PhaseError(
-                    f"The callback {callback.name} raised {type(cause).__name__}: {cause}",
-                    where={"callback": callback.name, "hook": hook},
-                ) from cause
-            finally:
-                self._host.in_callback = False
+
+    def _guarded(self, callback: ExperimentCallback, hook: str, arguments: dict[str, Any]) -> Any:
+        self._host.in_callback = True
+        try:
+            return getattr(callback, hook)(experiment=self._host, **arguments)
+        except MMLError:
+            raise
+        except Exception as cause:
+            raise _raised(callback, cause) from cause
+        finally:
+            self._host.in_callback = False
+
+    def _take(self, result: Any, callback: ExperimentCallback, results: Any) -> None:
+        if isinstance(result, FreezeChange):
+            _apply(result, self._host.graph)
+        elif isinstance(results, PhaseResults):
+            _record(result, callback, results, epoch=max(results.epoch_indices, default=0))
+        else:
+            raise PhaseError(
+                "Only the hooks around a phase can return something to be recorded.",
+                found=type(result).__name__,
+                hint="Return it from on_phase_end.",
+            )
+
+
+def tell_of_failure(
+    dispatcher: PhaseDispatcher | ExperimentDispatcher, error: BaseException, **more: Any
+) -> None:
+    """Fire ``on_exception``; what that raises is noted on the error, never raised in its place."""
+    try:
+        dispatcher.fire("on_exception", exception=error, **more)
+    except MMLError as second:
+        error.add_note(f"While this was handled, {second}")
+
+
+def _raised(callback: Callback | ExperimentCallback, cause: Exception) -> PhaseError:
+    return PhaseError(f"The callback {callback.name} raised {type(cause).__name__}: {cause}")
+
+
+def _record(
+    result: Any,
+    callback: Callback | ExperimentCallback,
+    results: PhaseResults,
+    *,
+    epoch: int,
+    batch: int | None = None,
+) -> None:
+    if not isinstance(result, CallbackResult):
+        raise PhaseError(
+            "A hook returned something that MML cannot record.",
+            expected="a CallbackResult, MetricResult or FreezeChange, a list of them, or None",
+            found=type(result).__name__,
+        )
+    if not result.callback:
+        result = replace(result, callback=callback.name)
+    results.record_callback(result, epoch=epoch, batch=batch)
+
+
+def _apply(change: FreezeChange, graph: ModelGraph | None) -> None:
+    if graph is not None:
+        graph.freeze(change.freeze)
+        graph.unfreeze(change.unfreeze)
 
 
 def _overriding(callbacks: Sequence[Any], hook: str, base: type) -> list[Any]:

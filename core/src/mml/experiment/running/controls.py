@@ -78,7 +78,9 @@ class StepControls:
         first = sum(updates[:epoch]) + int(batches[0]) // window
         count = int(batches[-1]) // window - int(batches[0]) // window + 1
         backend = get_backend(planned.segment.backend)
-        known: np.ndarray = optimizer.rates(optimizer.resolve(backend), start=first, count=count, total=sum(updates))
+        known: np.ndarray = optimizer.rates(
+            optimizer.resolve(backend), start=first, count=count, total=sum(updates)
+        )
         chosen: np.ndarray = known[batches // window - int(batches[0]) // window]
         return chosen
 

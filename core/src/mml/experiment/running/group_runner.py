@@ -8,7 +8,7 @@ from typing import Any
 from mml.experiment.callbacks.dispatcher import ExperimentDispatcher
 from mml.experiment.phases.phase import ExperimentPhase
 from mml.experiment.phases.phase_group import PhaseGroup
-from mml.experiment.results import PhaseGroupResults, PhaseResults
+from mml.experiment.results import PhaseGroupResults
 from mml.experiment.running.interrupts import Interrupt
 from mml.experiment.running.phase_runner import PhaseRunner
 
@@ -26,10 +26,10 @@ class GroupRunner:
     def __init__(self, host: Any, *, interrupt: Interrupt, dispatcher: ExperimentDispatcher) -> None:
         self._interrupt = interrupt
         self._dispatcher = dispatcher
-        self._phases = PhaseRunner(host, interrupt)
+        self._phases = PhaseRunner(host, interrupt, dispatcher)
 
     def run(self, group: PhaseGroup, results: PhaseGroupResults, *, path: tuple[str, ...] = ()) -> None:
-        """Run the members of a group; after Ctrl-C no later one starts.
+        """Run the members of a group or plan; after Ctrl-C no later one starts.
 
         Parameters
         ----------
@@ -44,34 +44,34 @@ class GroupRunner:
         try:
             for member in group:
                 if self._interrupt.requested:
+                    self._interrupt.cut_short = True
                     break
                 if isinstance(member, PhaseGroup):
-                    self._group(member, results, path)
+                    child = PhaseGroupResults(member.label)
+                    results.add(child)
+                    self.group(member, child, path=(*path, member.label))
                 else:
-                    self.phase(member, results, path)
+                    self._phase(member, results, path)
         except BaseException:
             results.status = "failed"
             raise
         else:
-            results.status = "stopped" if self._interrupt.requested else "completed"
+            results.status = "stopped" if self._interrupt.cut_short else "completed"
         finally:
             results.ended_at = datetime.now(UTC)
 
-    def _group(self, group: PhaseGroup, results: PhaseGroupResults, path: tuple[str, ...]) -> None:
-        child = PhaseGroupResults(group.label)
-        results.add(child)
-        self._dispatcher.fire("on_group_start", group=group, results=child)
-        self.run(group, child, path=(*path, group.label))
-        self._dispatcher.fire("on_group_end", group=group, results=child)
+    def group(self, group: PhaseGroup, results: PhaseGroupResults, *, path: tuple[str, ...] = ()) -> None:
+        """Run a group between its hooks, which a plan does not have."""
+        try:
+            self._dispatcher.fire("on_group_start", group=group, results=results)
+            self.run(group, results, path=path)
+            self._dispatcher.fire("on_group_end", group=group, results=results)
+        except BaseException:
+            results.status = "failed"
+            raise
 
-    def phase(
-        self, phase: ExperimentPhase, results: PhaseGroupResults, path: tuple[str, ...] = ()
-    ) -> PhaseResults:
-        """Run one phase as a member of a group's results and return its own."""
+    def _phase(self, phase: ExperimentPhase, results: PhaseGroupResults, path: tuple[str, ...]) -> None:
         recording: Any = phase.result_recording
         child = phase.results_class(phase.label, result_recording=recording)
         results.add(child)
-        self._dispatcher.fire("on_phase_start", phase=phase, results=child)
         self._phases.run(phase, path=(*path, phase.label), results=child)
-        self._dispatcher.fire("on_phase_end", phase=phase, results=child)
-        return child

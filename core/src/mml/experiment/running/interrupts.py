@@ -1,4 +1,4 @@
-"""Ctrl-C: the first one ends the phase at the next block, the second one at once.
+"""Ctrl-C: the first one ends the phase within a block of steps, the second one at once.
 
 Signals can be handled in the main thread only; elsewhere nothing is installed and Python's own
 KeyboardInterrupt stands.
@@ -14,10 +14,11 @@ from types import FrameType
 
 
 class Interrupt:
-    """Whether somebody pressed Ctrl-C."""
+    """Whether somebody pressed Ctrl-C, and whether that left anything undone."""
 
     def __init__(self) -> None:
         self.requested = False
+        self.cut_short = False
 
 
 @contextmanager

@@ -23,14 +23,14 @@ class Pacing:
     """
 
     def __init__(self, *, multiple_of: int = 1) -> None:
-        self._multiple = multiple_of
+        self.multiple_of = multiple_of
         self._steps = _FIRST_STEPS
         self._started = 0.0
 
     def size(self, rows_per_step: int) -> int:
         """Return how many steps the next block may have."""
         steps = max(1, min(self._steps, _MOST_ROWS // max(rows_per_step, 1)))
-        return max(1, steps // self._multiple) * self._multiple
+        return max(1, steps // self.multiple_of) * self.multiple_of
 
     def begin(self) -> None:
         """Note the time before a block."""

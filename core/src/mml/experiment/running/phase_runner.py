@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mml.errors import MMLError, PhaseError
-from mml.experiment.callbacks.dispatcher import PhaseDispatcher
+from mml.experiment.callbacks.dispatcher import ExperimentDispatcher, PhaseDispatcher, tell_of_failure
 from mml.experiment.phases.execution_context import ExecutionContext
 from mml.experiment.phases.fit_phase import FitPhase
 from mml.experiment.phases.phase import ExperimentPhase
@@ -20,6 +20,7 @@ from mml.experiment.running.interrupts import Interrupt
 from mml.experiment.running.nonfinite import check_finite
 from mml.experiment.running.recording import record_steps, tell_losses
 from mml.experiment.running.running_phase import RunningPhase, prepare_phase
+from mml.experiment.running.snapshot import Snapshot
 from mml.graph import ModelGraph, ModelNode
 from mml.graph.execution import LoadedBlock, StepsResult
 
@@ -33,11 +34,14 @@ class PhaseRunner:
         Gives graph, context, seed and progress display.
     interrupt : Interrupt
         Tells whether to end early.
+    around : ExperimentDispatcher
+        Fires the experiment's hooks before and after each phase.
     """
 
-    def __init__(self, host: Any, interrupt: Interrupt) -> None:
+    def __init__(self, host: Any, interrupt: Interrupt, around: ExperimentDispatcher) -> None:
         self._host = host
         self._interrupt = interrupt
+        self._around = around
 
     def run(self, phase: ExperimentPhase, *, path: tuple[str, ...], results: PhaseResults) -> None:
         """Run a phase and fill its results.
@@ -57,20 +61,25 @@ class PhaseRunner:
         results.started_at = datetime.now(UTC)
         results.status = "running"
         phase.start()
-        graph = self._graph(phase)
-        before = None if phase.mode == "eval" else graph.get_state()
+        graph = self._host.graph
+        before = None if graph is None else Snapshot(graph, values=phase.mode != "eval")
         dispatcher = PhaseDispatcher(phase.callbacks, host=self._host, phase=phase, results=results)
         try:
-            self._run(phase, path, results, graph, dispatcher)
-        except BaseException as error:
+            self._around.fire("on_phase_start", phase=phase, results=results)
+            self._run(phase, path, results, dispatcher)
+            self._around.fire("on_phase_end", phase=phase, results=results)
+        except BaseException as raised:
+            error = _located(raised, phase)
             results.status = "failed"
             results.exception = error
-            if before is not None:
-                graph.set_state(before)
-            self._tell(dispatcher, error)
-            if isinstance(error, MMLError):
-                raise error.located({"phase": phase.label}) from error.__cause__
-            raise
+            try:
+                tell_of_failure(dispatcher, error)
+            finally:
+                if before is not None:
+                    before.restore()
+            if error is raised:
+                raise
+            raise error from raised
         finally:
             results.ended_at = datetime.now(UTC)
             self._host.progress.phase_ended(results)
@@ -85,20 +94,14 @@ class PhaseRunner:
         graph: ModelGraph = self._host.graph
         return graph
 
-    def _tell(self, dispatcher: PhaseDispatcher, error: BaseException) -> None:
-        try:
-            dispatcher.fire("on_exception", exception=error)
-        except MMLError as second:
-            error.add_note(f"While this was handled, {second}")
-
     def _run(
         self,
         phase: ExperimentPhase,
         path: tuple[str, ...],
         results: PhaseResults,
-        graph: ModelGraph,
         dispatcher: PhaseDispatcher,
     ) -> None:
+        graph = self._graph(phase)
         running = prepare_phase(
             phase, host=self._host, graph=graph, path=path, results=results, dispatcher=dispatcher
         )
@@ -107,12 +110,14 @@ class PhaseRunner:
         self._host.progress.phase_started(path, phase=phase, n_steps=total)
         dispatcher.fire("on_phase_start", epoch=-1)
         _follow_freezing(running)
-        if not phase.stop_requested:
-            self._steps(running)
-        if isinstance(phase, FitPhase):
+        done = 0 if phase.stop_requested or self._interrupt.requested else self._steps(running)
+        stopped = phase.stop_requested
+        if self._interrupt.requested and done < total:
+            self._interrupt.cut_short = stopped = True
+        if done:
             self._after_fit(running, graph)
-        self._evaluate(running, graph)
-        stopped = phase.stop_requested or self._interrupt.requested
+        if done == total:
+            self._evaluate(running, graph)
         results.status = "stopped" if stopped else "completed"
         dispatcher.fire("on_phase_end", epoch=_last_epoch(results))
 
@@ -127,49 +132,62 @@ class PhaseRunner:
 
     # --- stepping --------------------------------------------------------------------------------------
 
-    def _steps(self, running: RunningPhase) -> None:
+    def _steps(self, running: RunningPhase) -> int:
+        """Execute the phase's steps and return how many; Ctrl-C and stop requests end it early."""
         trains = isinstance(running.phase, TrainPhase)
         pending: list[ExecutionContext] = []
+        done = 0
         for context in running.phase.iter_execution(running.inputs):
             if trains and context.batch == 0:
                 running.dispatcher.fire_epoch("on_epoch_start", context.epoch)
                 _follow_freezing(running)
             pending.append(context)
             rows = max(view.n_rows for view in context.views.values())
-            if context.is_last or len(pending) >= running.pacing.size(rows):
-                self._block(running, pending)
-                pending = []
-                if self._interrupt.requested:
-                    running.phase.request_stop()
-                    return
-            if context.is_last:
+            if not context.is_last and len(pending) < running.pacing.size(rows):
+                continue
+            executed = self._block(running, pending)
+            done += executed
+            ended = context.is_last and executed == len(pending)
+            pending = []
+            if ended:
                 self._close_epoch(running, context.epoch)
+            if self._interrupt.requested:
+                if not ended:
+                    self._close_losses(running, context.epoch)
+                break
+        return done
 
-    def _block(self, running: RunningPhase, contexts: list[ExecutionContext]) -> None:
+    def _block(self, running: RunningPhase, contexts: list[ExecutionContext]) -> int:
+        """Execute consecutive steps and return how many: all of them, but for Ctrl-C between two batches."""
         running.pacing.begin()
         block = _loaded(running, contexts)
-        if running.dispatcher.listens("on_batch_start", "on_batch_end"):
-            self._batch_by_batch(running, contexts, block)
+        fits = isinstance(running.phase, FitPhase)
+        if running.dispatcher.listens("on_batch_start", "on_batch_end") and not fits:
+            executed = self._batch_by_batch(running, contexts, block)
         else:
             steps = running.execution.run(block, 0, len(contexts))
             self._record(running, contexts, steps)
-        running.pacing.end(len(contexts))
-        self._host.progress.advanced(len(contexts), epoch=contexts[0].epoch)
+            executed = len(contexts)
+        running.pacing.end(executed)
+        self._host.progress.advanced(executed, epoch=contexts[0].epoch)
+        return executed
 
     def _batch_by_batch(
         self, running: RunningPhase, contexts: list[ExecutionContext], block: LoadedBlock
-    ) -> None:
-        first = 0
+    ) -> int:
         for number, context in enumerate(contexts):
             running.dispatcher.fire_batch("on_batch_start", context)
             if _follow_freezing(running):
-                block, first = _loaded(running, contexts[number:]), number
-            steps = running.execution.run(block, number - first, number - first + 1)
+                block = _loaded(running, contexts)
+            steps = running.execution.run(block, number, number + 1)
             tell_losses(running.phase, context, steps)
             self._record(running, [context], steps)
             running.dispatcher.fire_batch("on_batch_end", context)
-            if _follow_freezing(running) and number + 1 < len(contexts):
-                block, first = _loaded(running, contexts[number + 1 :]), number + 1
+            if _follow_freezing(running):
+                block = _loaded(running, contexts)
+            if self._interrupt.requested and running.window_ends(context.batch):
+                return number + 1
+        return len(contexts)
 
     def _record(self, running: RunningPhase, contexts: list[ExecutionContext], steps: StepsResult) -> None:
         phase = running.phase
@@ -178,14 +196,16 @@ class PhaseRunner:
         record_steps(running.results, phase=phase, inputs=running.inputs, contexts=contexts, steps=steps)
 
     def _close_epoch(self, running: RunningPhase, epoch: int) -> None:
-        phase, results = running.phase, running.results
-        if phase.losses:
-            results.close_epoch(epoch)
-        if isinstance(phase, TrainPhase):
+        self._close_losses(running, epoch)
+        if isinstance(running.phase, TrainPhase):
             self._log_rates(running, epoch)
             running.dispatcher.fire_epoch("on_epoch_end", epoch)
             _follow_freezing(running)
-        self._host.progress.epoch_ended(epoch, results)
+        self._host.progress.epoch_ended(epoch, running.results)
+
+    def _close_losses(self, running: RunningPhase, epoch: int) -> None:
+        if running.phase.losses:
+            running.results.close_epoch(epoch)
 
     def _log_rates(self, running: RunningPhase, epoch: int) -> None:
         steps = running.controls.epoch_length(epoch)
@@ -213,6 +233,15 @@ class PhaseRunner:
                 running.results, phase=running.phase, tails=graph.tail_nodes, prefix="eval_"
             )
             running.results.metric_store.log(found.name, found.value, epoch=0)
+
+
+def _located(error: BaseException, phase: ExperimentPhase) -> BaseException:
+    """Name the phase; give an error that is none of MML's, out of a model or a loss, the form of one."""
+    if isinstance(error, MMLError):
+        return error.located({"phase": phase.label})
+    if not isinstance(error, Exception):
+        return error
+    return PhaseError(f"{type(error).__name__}: {error}", where={"phase": phase.label})
 
 
 def _loaded(running: RunningPhase, contexts: list[ExecutionContext]) -> LoadedBlock:

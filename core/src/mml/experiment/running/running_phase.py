@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -59,6 +60,11 @@ class RunningPhase:
         request = replace(self.request, active=active)
         self.execution = self.graph.prepare(request, context=self.host.context)
         self.controls = _controls(self.phase, self.inputs, self.execution, self.host.phase_seed(self.path))
+        self.pacing.multiple_of = _window(self.execution)
+
+    def window_ends(self, batch: int) -> bool:
+        """Whether no gradients wait to be applied after this batch of an epoch."""
+        return (batch + 1) % self.pacing.multiple_of == 0
 
 
 def prepare_phase(
@@ -102,8 +108,14 @@ def prepare_phase(
         execution=execution,
         controls=_controls(phase, inputs, execution, host.phase_seed(path)),
         dispatcher=dispatcher,
-        pacing=Pacing(multiple_of=execution.plan.accumulate),
+        pacing=Pacing(multiple_of=_window(execution)),
     )
+
+
+def _window(execution: Execution) -> int:
+    """Return how many steps hold whole accumulation windows of every optimizer."""
+    windows = [one.accumulate for planned in execution.plan.segments for one in planned.optimizers]
+    return math.lcm(*windows)
 
 
 def _controls(phase: ExperimentPhase, inputs: BoundInputs, execution: Execution, seed: int) -> StepControls:
