@@ -15,7 +15,7 @@ import mml
 
 from .toy import digest, experiment, in_own_context, network, rows, training, validation
 
-N_STEPS = 6  # an epoch of `training`: 29 rows in batches of 5
+N_STEPS = 6  # an epoch of `training`: 28 rows in batches of 5
 
 
 def fresh(**settings):

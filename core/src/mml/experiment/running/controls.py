@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -19,36 +19,40 @@ class StepControls:
     Parameters
     ----------
     plan : Plan
+    owners : mapping of str to Optimizer
+        By label of the graph or node: its optimizer.
     seed : int
         Seed of the phase's own stream.
     epoch_steps : sequence of int
         Steps of each epoch.
     """
 
-    def __init__(self, plan: Plan, *, seed: int, epoch_steps: Sequence[int]) -> None:
+    def __init__(
+        self, plan: Plan, *, owners: Mapping[str, Optimizer], seed: int, epoch_steps: Sequence[int]
+    ) -> None:
         self._plan = plan
+        self._owners = owners
         self._seed = seed
-        self._epoch_steps = list(epoch_steps)
-        self._starts = np.concatenate([[0], np.cumsum(self._epoch_steps)])
+        self._epoch_steps = np.asarray(epoch_steps, dtype=np.int64)
+        self._starts = {1: _starts(self._epoch_steps)}
 
     def for_block(self, fed: FedBlock, *, epoch: int, first_batch: int) -> list[Controls]:
         """Return one `Controls` a segment for consecutive steps of one epoch."""
-        start = int(self._starts[epoch]) + first_batch
+        start = int(self._starts[1][epoch]) + first_batch
         seeds = derive_seeds(self._seed, "steps", start=start, count=fed.n_steps)
         return [self._of(planned, fed, epoch, first_batch, seeds) for planned in self._plan.segments]
 
     def epoch_length(self, epoch: int) -> int:
         """Return the number of steps of an epoch."""
-        return self._epoch_steps[epoch]
+        return int(self._epoch_steps[epoch])
 
     def rates(self, *, epoch: int, batch: int) -> dict[str, float]:
-        """Return the learning rate of each learning optimizer at one step, by the node or ``"graph"``."""
+        """Return the learning rate of each optimizer that steps, by the label of its graph or node."""
         found: dict[str, float] = {}
         for planned in self._plan.segments:
-            for number, optimizer in enumerate(planned.optimizers):
-                rate = self._rates(planned, optimizer, epoch, np.array([batch]))[0]
-                for node in planned.segment.optimizers[number].nodes:
-                    found[node] = float(rate)
+            for optimizer in planned.optimizers:
+                rate = float(self._rates(planned, optimizer, epoch, np.array([batch]))[0])
+                found.update({label: rate for label, one in self._owners.items() if one is optimizer})
         return found
 
     def _of(
@@ -74,15 +78,20 @@ class StepControls:
         self, planned: PlannedSegment, optimizer: Optimizer, epoch: int, batches: np.ndarray
     ) -> np.ndarray:
         window = optimizer.accumulate
-        updates = [-(-steps // window) for steps in self._epoch_steps]
-        first = sum(updates[:epoch]) + int(batches[0]) // window
+        starts = self._starts_of(window)
+        first = int(starts[epoch]) + int(batches[0]) // window
         count = int(batches[-1]) // window - int(batches[0]) // window + 1
         backend = get_backend(planned.segment.backend)
-        known: np.ndarray = optimizer.rates(
-            optimizer.resolve(backend), start=first, count=count, total=sum(updates)
-        )
+        rule = optimizer.resolve(backend)
+        known: np.ndarray = optimizer.rates(rule, start=first, count=count, total=int(starts[-1]))
         chosen: np.ndarray = known[batches // window - int(batches[0]) // window]
         return chosen
+
+    def _starts_of(self, window: int) -> np.ndarray:
+        """Return the number of the first update of each epoch, and the number of all."""
+        if window not in self._starts:
+            self._starts[window] = _starts(-(-self._epoch_steps // window))
+        return self._starts[window]
 
     @staticmethod
     def _window_rows(planned: PlannedSegment, fed: FedBlock, batches: np.ndarray) -> np.ndarray:
@@ -97,3 +106,8 @@ class StepControls:
         np.add.at(totals, windows, rows)
         of_steps: np.ndarray = totals[windows]
         return of_steps
+
+
+def _starts(counts: np.ndarray) -> np.ndarray:
+    """Return where each epoch begins, and the end, int64 ``(n_epochs + 1,)``."""
+    return np.concatenate([[0], np.cumsum(counts)])

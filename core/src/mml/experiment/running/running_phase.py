@@ -59,7 +59,13 @@ class RunningPhase:
             active = tuple(label for label in active if not self.graph[label].is_frozen)
         request = replace(self.request, active=active)
         self.execution = self.graph.prepare(request, context=self.host.context)
-        self.controls = _controls(self.phase, self.inputs, self.execution, self.host.phase_seed(self.path))
+        self.controls = _controls(
+            self.phase,
+            inputs=self.inputs,
+            graph=self.graph,
+            execution=self.execution,
+            seed=self.host.phase_seed(self.path),
+        )
         self.pacing.multiple_of = _window(self.execution)
 
     def window_ends(self, batch: int) -> bool:
@@ -106,7 +112,9 @@ def prepare_phase(
         inputs=inputs,
         request=request,
         execution=execution,
-        controls=_controls(phase, inputs, execution, host.phase_seed(path)),
+        controls=_controls(
+            phase, inputs=inputs, graph=graph, execution=execution, seed=host.phase_seed(path)
+        ),
         dispatcher=dispatcher,
         pacing=Pacing(multiple_of=_window(execution)),
     )
@@ -118,9 +126,14 @@ def _window(execution: Execution) -> int:
     return math.lcm(*windows)
 
 
-def _controls(phase: ExperimentPhase, inputs: BoundInputs, execution: Execution, seed: int) -> StepControls:
+def _controls(
+    phase: ExperimentPhase, *, inputs: BoundInputs, graph: ModelGraph, execution: Execution, seed: int
+) -> StepControls:
     steps = phase.epoch_steps(inputs) if isinstance(phase, TrainPhase) else [phase.n_steps(inputs)]
-    return StepControls(execution.plan, seed=seed, epoch_steps=steps)
+    owners = {label: one for label, one in graph.optimizers().items() if one is not graph.optimizer}
+    if graph.optimizer is not None:
+        owners[graph.label] = graph.optimizer
+    return StepControls(execution.plan, owners=owners, seed=seed, epoch_steps=steps)
 
 
 def _needed_heads(phase: ExperimentPhase, graph: ModelGraph) -> tuple[str, ...]:
