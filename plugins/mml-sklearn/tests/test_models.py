@@ -54,7 +54,7 @@ class Labeller(ClassifierMixin, BaseEstimator):
         (SVC(random_state=0), "predict"),
         (LinearRegression(), "predict"),
         (KMeans(n_clusters=3, random_state=1), "transform"),
-        (Pipeline([("scale", StandardScaler()), ("pca", PCA(3))]), "transform"),
+        (Pipeline([("scale", StandardScaler()), ("pca", PCA(3, svd_solver="full"))]), "transform"),
         (Pipeline([("scale", StandardScaler()), ("svc", SVC(random_state=0))]), "predict"),
     ],
 )
@@ -74,16 +74,19 @@ def test_fit_and_output_equal_scikit_learn(cancer: Any, wrap: Any, estimator: An
 
 def test_float32_stays_float32(cancer: Any, wrap: Any) -> None:
     x, y = cancer
-    model = wrap(PCA(n_components=2), shape=(30,))
+    model = wrap(PCA(n_components=2, svd_solver="full"), shape=(30,))
     model.fit(x, y)
     assert model.forward(x).dtype == np.float32
 
 
 def test_samples_of_any_rank_are_ravelled(cancer: Any, wrap: Any) -> None:
     x, _ = cancer
-    model = wrap(PCA(n_components=2), shape=(5, 6))
+    model = wrap(PCA(n_components=2, svd_solver="full"), shape=(5, 6))
     model.fit(x.reshape(-1, 5, 6))
-    assert model.forward(x.reshape(-1, 5, 6)).tobytes() == PCA(n_components=2).fit(x).transform(x).tobytes()
+    assert (
+        model.forward(x.reshape(-1, 5, 6)).tobytes()
+        == PCA(n_components=2, svd_solver="full").fit(x).transform(x).tobytes()
+    )
 
 
 def test_an_array_reaches_the_estimator_without_a_copy(cancer: Any, wrap: Any) -> None:
@@ -150,9 +153,9 @@ def test_the_output_can_be_chosen(cancer: Any, wrap: Any, output: str) -> None:
         (StandardScaler(), (30,)),
         (KMeans(n_clusters=5, random_state=0), (5,)),
         (LogisticRegression(max_iter=5000), None),
-        (Pipeline([("scale", StandardScaler()), ("pca", PCA(2))]), (2,)),
+        (Pipeline([("scale", StandardScaler()), ("pca", PCA(2, svd_solver="full"))]), (2,)),
         (Pipeline([("pca", PCA(0.9)), ("scale", StandardScaler())]), None),
-        (Pipeline([("pca", PCA(0.9)), ("last", PCA(1))]), (1,)),
+        (Pipeline([("pca", PCA(0.9)), ("last", PCA(1, svd_solver="full"))]), (1,)),
     ],
 )
 def test_the_output_shape_is_known_as_early_as_parameters_tell(
@@ -187,7 +190,7 @@ def test_a_declared_shape_against_the_parameters_is_refused_at_build(wrap: Any) 
 
 def test_building_changes_nothing_of_the_estimator(cancer: Any, wrap: Any) -> None:
     x, y = cancer
-    estimator = PCA(n_components=2).fit(x, y)
+    estimator = PCA(n_components=2, svd_solver="full").fit(x, y)
     before = {name: id(value) for name, value in vars(estimator).items()}
     wrap(estimator, shape=(30,), seed=5)
     assert {name: id(value) for name, value in vars(estimator).items()} == before
@@ -195,7 +198,7 @@ def test_building_changes_nothing_of_the_estimator(cancer: Any, wrap: Any) -> No
 
 def test_a_fitted_instance_keeps_its_values_and_reset_returns_to_them(cancer: Any, wrap: Any) -> None:
     x, _ = cancer
-    estimator = PCA(n_components=2).fit(x[:100])
+    estimator = PCA(n_components=2, svd_solver="full").fit(x[:100])
     expected = estimator.transform(x)
     model = wrap(estimator, shape=(30,))
     assert model.forward(x).tobytes() == expected.tobytes()
@@ -321,7 +324,7 @@ def test_an_estimator_that_only_labels_what_it_saw_is_refused(wrap: Any) -> None
 
 
 def test_running_before_fitting_asks_for_a_fit_phase(cancer: Any, wrap: Any) -> None:
-    model = wrap(PCA(n_components=2), shape=(30,), label="pca")
+    model = wrap(PCA(n_components=2, svd_solver="full"), shape=(30,), label="pca")
     assert not model.is_fitted
     with pytest.raises(ModelError, match="FitPhase for 'pca'"):
         model.forward(cancer[0])
@@ -332,7 +335,7 @@ def test_running_before_fitting_asks_for_a_fit_phase(cancer: Any, wrap: Any) -> 
 def test_missing_values_name_the_node_and_the_cause(cancer: Any, wrap: Any) -> None:
     x = cancer[0].copy()
     x[3, 4] = np.nan
-    model = wrap(PCA(n_components=2), shape=(30,), label="pca")
+    model = wrap(PCA(n_components=2, svd_solver="full"), shape=(30,), label="pca")
     with pytest.raises(ModelError, match="NaN") as caught:
         model.fit(x)
     assert "pca" in str(caught.value)
@@ -371,7 +374,7 @@ def test_inputs_that_cannot_be_rows_by_features_are_refused(wrap: Any, inputs: A
 
 
 def test_a_fitted_estimator_refuses_another_width_at_build(cancer: Any, wrap: Any) -> None:
-    model = wrap(PCA(n_components=2).fit(cancer[0]), label="pca")
+    model = wrap(PCA(n_components=2, svd_solver="full").fit(cancer[0]), label="pca")
     with pytest.raises(ShapeError, match="30 features") as caught:
         model.build((12,))
     assert "12 features" in str(caught.value)

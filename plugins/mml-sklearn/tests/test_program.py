@@ -98,7 +98,11 @@ def test_nodes_are_fitted_in_order_each_on_its_fitted_upstream(cancer: Any, wrap
     x, y = cancer
     scale, pca, head = (
         wrap(one, shape=shape)
-        for one, shape in ((StandardScaler(), (30,)), (PCA(3), (30,)), (LinearRegression(), (3,)))
+        for one, shape in (
+            (StandardScaler(), (30,)),
+            (PCA(3, svd_solver="full"), (30,)),
+            (LinearRegression(), (3,)),
+        )
     )
     plan = segment(
         "fit",
@@ -109,7 +113,7 @@ def test_nodes_are_fitted_in_order_each_on_its_fitted_upstream(cancer: Any, wrap
     )
     (result,) = execute(plan, whole(cancer))
     scaled = StandardScaler().fit_transform(x)
-    reduced = PCA(3).fit(scaled).transform(scaled)
+    reduced = PCA(3, svd_solver="full").fit(scaled).transform(scaled)
     expected = LinearRegression().fit(reduced, y.ravel()).predict(reduced)
     assert result.outputs["head"][0].tobytes() == expected.tobytes()
     assert result.outputs["head"][0].shape == (569, 1)
@@ -150,10 +154,10 @@ def test_only_live_rows_are_fitted(cancer: Any, wrap: Any, execute: Any) -> None
     x, _ = cancer
     spoiled = x.copy()
     spoiled[400:] = np.nan
-    pca = wrap(PCA(2), shape=(30,))
+    pca = wrap(PCA(2, svd_solver="full"), shape=(30,))
     plan = segment("fit", call("pca", pca, "x", learns=True), inputs=(X,))
     execute(plan, {"x": spoiled[None]}, rows=np.array([[400]]))
-    assert pca.native.components_.tobytes() == PCA(2).fit(x[:400]).components_.tobytes()
+    assert pca.native.components_.tobytes() == PCA(2, svd_solver="full").fit(x[:400]).components_.tobytes()
 
 
 def test_partial_fit_over_batches_equals_ones_own_loop(cancer: Any, wrap: Any, execute: Any) -> None:
@@ -259,7 +263,7 @@ def test_losses_are_means_over_live_rows_with_and_without_weights(
 
 def test_a_call_runs_on_its_own_live_rows(cancer: Any, wrap: Any, execute: Any) -> None:
     x, _ = cancer
-    pca = PCA(2).fit(x)
+    pca = PCA(2, svd_solver="full").fit(x)
     model = wrap(pca, shape=(30,))
     plan = segment("eval", call("few", model, "x", rows=1), inputs=(X,), outputs=("few",), n_rows=2)
     (result,) = execute(plan, {"x": x[None]}, rows=np.array([[569, 5]]))
@@ -268,7 +272,7 @@ def test_a_call_runs_on_its_own_live_rows(cancer: Any, wrap: Any, execute: Any) 
 
 def test_merges_join_what_estimators_give(cancer: Any, wrap: Any, execute: Any) -> None:
     x, _ = cancer
-    scaler, pca = StandardScaler().fit(x), PCA(2).fit(x)
+    scaler, pca = StandardScaler().fit(x), PCA(2, svd_solver="full").fit(x)
     plan = segment(
         "eval",
         call("scale", wrap(scaler, shape=(30,)), "x"),
@@ -283,7 +287,7 @@ def test_merges_join_what_estimators_give(cancer: Any, wrap: Any, execute: Any) 
 
 def test_native_steps_of_another_program_are_taken_as_they_are(cancer: Any, wrap: Any, execute: Any) -> None:
     x, _ = cancer
-    pca = PCA(2).fit(x)
+    pca = PCA(2, svd_solver="full").fit(x)
     program = get_backend("sklearn").compile(
         segment("eval", call("pca", wrap(pca, shape=(30,)), "x"), inputs=(X,), outputs=("pca",))
     )
@@ -297,7 +301,7 @@ def test_native_steps_of_another_program_are_taken_as_they_are(cancer: Any, wrap
 def test_host_buffers_may_be_overwritten_once_staged(cancer: Any, wrap: Any, mode: Any) -> None:
     x, _ = cancer
     buffer = x[None].copy()
-    pca = PCA(2).fit(x)
+    pca = PCA(2, svd_solver="full").fit(x)
     program = get_backend("sklearn").compile(
         segment(mode, call("pca", wrap(pca, shape=(30,)), "x"), inputs=(X,), outputs=("pca",))
     )
@@ -407,7 +411,7 @@ def test_an_optimizer_is_refused(wrap: Any) -> None:
 
 
 def test_fitting_one_node_on_two_roles_is_refused(wrap: Any) -> None:
-    model = wrap(PCA(2), shape=(30,))
+    model = wrap(PCA(2, svd_solver="full"), shape=(30,))
     twice = (
         Call("pca/a", "pca", model, None, ("x",), True, 0),
         Call("pca/b", "pca", model, None, ("y",), True, 0),
@@ -417,6 +421,6 @@ def test_fitting_one_node_on_two_roles_is_refused(wrap: Any) -> None:
 
 
 def test_fitting_on_no_rows_is_refused(cancer: Any, wrap: Any, execute: Any) -> None:
-    plan = segment("fit", call("pca", wrap(PCA(2), shape=(30,)), "x", learns=True))
+    plan = segment("fit", call("pca", wrap(PCA(2, svd_solver="full"), shape=(30,)), "x", learns=True))
     with pytest.raises(ModelError, match="no row"):
         execute(plan, whole(cancer), rows=np.array([[0]]))

@@ -129,12 +129,12 @@ def test_equal_estimators_give_equal_bytes_in_every_process() -> None:
 
 
 def test_different_values_give_different_bytes(state_of: Any) -> None:
-    one, two = state_of(PCA(n_components=2)), state_of(PCA(n_components=3))
+    one, two = state_of(PCA(n_components=2, svd_solver="full")), state_of(PCA(n_components=3))
     assert state_digest(one) != state_digest(two)
 
 
 def test_a_state_is_arrays_and_json_and_owns_its_memory(cancer: Any, wrap: Any) -> None:
-    model = wrap(PCA(n_components=2), shape=(30,))
+    model = wrap(PCA(n_components=2, svd_solver="full"), shape=(30,))
     model.fit(cancer[0])
     state = model.get_state()
     _, arrays = flatten_state(state)
@@ -145,7 +145,7 @@ def test_a_state_is_arrays_and_json_and_owns_its_memory(cancer: Any, wrap: Any) 
 
 
 def test_the_order_of_attributes_is_no_value(state_of: Any, cancer: Any, wrap: Any) -> None:
-    estimator = PCA(n_components=2).fit(cancer[0])
+    estimator = PCA(n_components=2, svd_solver="full").fit(cancer[0])
     straight = wrap(estimator, shape=(30,)).get_state()
     turned = PCA()
     vars(turned).clear()
@@ -167,9 +167,9 @@ def test_a_state_returns_into_the_users_own_object(cancer: Any, wrap: Any) -> No
 
 
 def test_set_state_can_be_undone_by_reset(cancer: Any, wrap: Any) -> None:
-    model = wrap(PCA(n_components=2), shape=(30,))
+    model = wrap(PCA(n_components=2, svd_solver="full"), shape=(30,))
     model.fit(cancer[0])
-    other = wrap(PCA(n_components=2), shape=(30,))
+    other = wrap(PCA(n_components=2, svd_solver="full"), shape=(30,))
     other.set_state(model.get_state())
     other.reset(seed=0)
     assert not other.is_fitted
@@ -178,7 +178,7 @@ def test_set_state_can_be_undone_by_reset(cancer: Any, wrap: Any) -> None:
 @pytest.fixture
 def model(cancer: Any, wrap: Any) -> Iterator[Any]:
     """A fitted model that every refused state must leave as it was."""
-    model = wrap(PCA(n_components=2), shape=(30,), label="pca")
+    model = wrap(PCA(n_components=2, svd_solver="full"), shape=(30,), label="pca")
     model.fit(cancer[0])
     before = state_digest(model.get_state())
     yield model
@@ -197,7 +197,7 @@ def test_a_state_with_other_arguments_is_refused(model: Any, state_of: Any) -> N
 
 
 def test_a_state_of_another_width_is_refused(model: Any, cancer: Any, wrap: Any) -> None:
-    other = wrap(PCA(n_components=2), shape=(29,))
+    other = wrap(PCA(n_components=2, svd_solver="full"), shape=(29,))
     other.fit(cancer[0][:, 1:])
     with pytest.raises(StateError, match="29 features"):
         model.set_state(other.get_state())
@@ -287,9 +287,9 @@ def test_a_damaged_schema_is_refused(model: Any, schema: bytes) -> None:
 
 def test_an_estimator_of_the_users_own_comes_back(cancer: Any, wrap: Any) -> None:
     x, _ = cancer
-    model = wrap(Pipeline([("mine", Mine()), ("pca", PCA(2))]), shape=(30,))
+    model = wrap(Pipeline([("mine", Mine()), ("pca", PCA(2, svd_solver="full"))]), shape=(30,))
     model.fit(x)
-    other = wrap(Pipeline([("mine", Mine()), ("pca", PCA(2))]), shape=(30,))
+    other = wrap(Pipeline([("mine", Mine()), ("pca", PCA(2, svd_solver="full"))]), shape=(30,))
     other.set_state(model.get_state())
     assert other.forward(x).tobytes() == model.forward(x).tobytes()
 

@@ -19,6 +19,12 @@ from mml.plugins import registry
 
 _KERNELS = "sklearn.gaussian_process.kernels"
 _METRICS = "sklearn.metrics._dist_metrics"
+_LINKS = ("Interval", "IdentityLink", "LogLink", "LogitLink", "HalfLogitLink", "MultinomialLogit")
+_LOSSES = (
+    *("HalfSquaredError", "AbsoluteError", "PinballLoss", "HuberLoss", "HalfPoissonLoss", "HalfGammaLoss"),
+    *("HalfTweedieLoss", "HalfTweedieLossIdentity", "HalfBinomialLoss", "HalfMultinomialLoss"),
+    "ExponentialLoss",
+)
 
 # Each is a class of scikit-learn, NumPy or SciPy that holds numbers, or a function of theirs that an
 # estimator keeps as an attribute; building it runs nothing that the file brings.
@@ -60,8 +66,15 @@ HARMLESS: tuple[str, ...] = (
     "sklearn.cluster._kmeans._kmeans_single_elkan",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
-    "sklearn._loss.loss.HalfTweedieLoss",
-    "sklearn._loss.loss.HalfTweedieLossIdentity",
+    *(
+        f"sklearn._loss.{place}{name}"
+        for place, name in (
+            *(("link.", name) for name in _LINKS),
+            *(("loss.", name) for name in _LOSSES),
+            *(("_loss.Cy", name) for name in _LOSSES),
+        )
+    ),
+    "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
     "scipy.interpolate._bsplines.BSpline",
     "scipy._lib.array_api_compat.numpy._aliases.asarray",
     "scipy.sparse._csr.csr_matrix",
