@@ -154,8 +154,18 @@ class DefaultProgram(Program):
                 found=listed(slots),
                 hint="Restore the state into an optimizer with the same settings.",
             )
+        shape = tuple(self.backend.variable(self.models[node], parameter).shape)
         for slot, value in slots.items():
-            if slot != _STEP and not self.backend.is_native(value):
+            if slot == _STEP:
+                continue
+            if tuple(np.shape(value)) != shape:
+                raise StateError(
+                    f"The optimizer's slot {slot!r} has another shape than the variable.",
+                    where={"variable": name},
+                    expected=str(shape),
+                    found=str(tuple(np.shape(value))),
+                )
+            if not self.backend.is_native(value):
                 slots[slot] = self.backend.to_array(value, device=self.segment.device)
         return slots
 

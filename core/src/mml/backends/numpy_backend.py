@@ -54,7 +54,12 @@ class NumpyBackend(ComputeBackend):
         return isinstance(array, np.ndarray)
 
     def forward(
-        self, segment: Segment, values: Mapping[str, Any], rows: np.ndarray, *, seed: int
+        self,
+        segment: Segment,
+        values: Mapping[str, Any],
+        rows: np.ndarray,
+        *,
+        seed: int,  # noqa: ARG002 -- nothing is drawn
     ) -> StepGradients:
         """Run the calls and losses of one step."""
         known = dict(values)
@@ -65,7 +70,9 @@ class NumpyBackend(ComputeBackend):
         for loss in segment.losses:
             count = rows[loss.rows]
             losses.append(loss_on_rows(loss, known, count) if count else None)
-        return StepGradients(losses=losses, gradients={}, outputs={key: known.get(key) for key in segment.outputs})
+        return StepGradients(
+            losses=losses, gradients={}, outputs={key: known.get(key) for key in segment.outputs}
+        )
 
     def _call(self, call: Call, arrays: list[np.ndarray]) -> np.ndarray:
         if call.merge is not None:
@@ -87,16 +94,10 @@ class FunctionModel(BaseModel):
         self._input_shape: Shape | None = None
         self._output_shape: Shape | None = None
 
-    def build(self, input_shape: Shape, output_shape: Shape | None = None, *, seed: int = 0) -> None:
+    def build(self, input_shape: Shape, output_shape: Shape | None = None, *, seed: int = 0) -> None:  # noqa: ARG002
         """Probe the function with zeros to learn the output's shape."""
-        result = self.forward(np.zeros((_PROBE_ROWS, *input_shape), dtype=np.float32))
-        if result.shape[:1] != (_PROBE_ROWS,):
-            raise ShapeError(
-                "A function in the graph must keep the rows.",
-                where={"node": self.label},
-                expected=f"({_PROBE_ROWS}, ...)",
-                found=str(result.shape),
-            )
+        with np.errstate(all="ignore"):  # that a function has no value at zero says nothing about the data
+            result = self.forward(np.zeros((_PROBE_ROWS, *input_shape), dtype=np.float32))
         if output_shape is not None and tuple(output_shape) != result.shape[1:]:
             raise ShapeError(
                 "The function gives another shape than the declared one.",
@@ -137,8 +138,31 @@ class FunctionModel(BaseModel):
         return False
 
     def forward(self, inputs: np.ndarray) -> np.ndarray:
-        """Apply the function."""
-        return np.asarray(self.function(inputs, **self.kwargs))
+        """Apply the function.
+
+        Raises
+        ------
+        ModelError
+            If it raises.
+        ShapeError
+            If it does not keep the rows.
+        """
+        try:
+            result = np.asarray(self.function(inputs, **self.kwargs))
+        except Exception as cause:
+            raise ModelError(
+                f"The function raised {type(cause).__name__}: {cause}",
+                where={"node": self.label},
+                found=f"an input of shape {inputs.shape}",
+            ) from cause
+        if result.shape[:1] != inputs.shape[:1]:
+            raise ShapeError(
+                "A function in the graph must keep the rows.",
+                where={"node": self.label},
+                expected=f"({len(inputs)}, ...)",
+                found=str(result.shape),
+            )
+        return result
 
     def variables(self) -> tuple[VariableSpec, ...]:
         """No variables."""

@@ -58,7 +58,8 @@ class Call:
     Parameters
     ----------
     key : str
-        Name of the result among the segment's values; the node's label, with the role where there are several.
+        Name of the result among the segment's values: the node's label, with the role unless it is the only
+        one.
     node : str
         Label of the node.
     model : BaseModel or None

@@ -25,6 +25,7 @@ def forward_arrays(
     for label in wanted:
         if label not in nodes:
             raise GraphError(f"The graph has no node {label!r}.", hint=did_you_mean(label, nodes))
+    _check_names(nodes, inputs)
     running = with_ancestors(nodes, wanted)
     values: dict[str, np.ndarray] = {}
     for label, node in nodes.items():
@@ -36,10 +37,43 @@ def forward_arrays(
 
 def _run(node: ComputeNode, arrays: list[np.ndarray]) -> np.ndarray:
     if isinstance(node, MergeNode):
-        return np.asarray(node.merge(_OPS, arrays))
+        return _merged(node, arrays)
     assert isinstance(node, ModelNode)  # a graph holds models and merges only
     _check_width(node, arrays[0])
-    return node.forward(arrays[0])
+    dtype = None if node.model is None else node.model.dtype
+    return node.forward(_cast(arrays[0], dtype))
+
+
+def _merged(node: MergeNode, arrays: list[np.ndarray]) -> np.ndarray:
+    found = ", ".join(
+        f"{one.label!r} {array.shape}" for one, array in zip(node.upstream, arrays, strict=True)
+    )
+    if len({len(array) for array in arrays}) > 1:
+        raise ShapeError(
+            "The upstreams of a merge have different numbers of rows.",
+            where={"node": node.label},
+            found=found,
+        )
+    try:
+        return np.asarray(node.merge(_OPS, arrays))
+    except ValueError as cause:
+        raise ShapeError("These arrays cannot be merged.", where={"node": node.label}, found=found) from cause
+
+
+def _cast(array: np.ndarray, dtype: str | None) -> np.ndarray:
+    return array.astype(dtype, copy=False) if dtype is not None and array.dtype.kind == "f" else array
+
+
+def _check_names(nodes: Mapping[str, ComputeNode], inputs: Mapping[str, np.ndarray]) -> None:
+    known = [
+        _input_name(node, number)
+        for node in nodes.values()
+        for number, reference in enumerate(node.upstream)
+        if not isinstance(reference, ModelIOReference)
+    ]
+    for name in inputs:
+        if name not in known:
+            raise GraphError(f"The graph has no input {name!r}.", hint=did_you_mean(str(name), known))
 
 
 def _check_width(node: ModelNode, array: np.ndarray) -> None:
@@ -58,7 +92,7 @@ def _source(
     reference = node.upstream[number]
     if isinstance(reference, ModelIOReference):
         return values[reference.label]
-    name = node.label if len(node.upstream) == 1 else f"{node.label}[{number}]"
+    name = _input_name(node, number)
     if name not in inputs:
         raise GraphError(
             "A node that reads data got none.",
@@ -67,5 +101,14 @@ def _source(
             found=f"inputs {sorted(inputs)}",
         )
     array = np.asarray(inputs[name])
-    dtype = None if node.model is None else node.model.dtype
-    return array.astype(dtype, copy=False) if dtype is not None and array.dtype.kind == "f" else array
+    if array.dtype.kind not in "biuf" or not array.ndim:
+        raise GraphError(
+            "An input is an array of numbers with a row for each sample.",
+            where={"input": name},
+            found=f"{array.dtype} {array.shape}",
+        )
+    return array
+
+
+def _input_name(node: ComputeNode, number: int) -> str:
+    return node.label if len(node.upstream) == 1 else f"{node.label}[{number}]"

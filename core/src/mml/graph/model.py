@@ -11,6 +11,7 @@ from typing import Any
 
 from mml.backends import BaseModel, ModelSource, get_backend
 from mml.errors import ConfigError, ModelError, did_you_mean
+from mml.graph.settings import json_settings
 from mml.plugins import get_manager, missing_hint, registry
 from mml.protocols import Config
 
@@ -117,7 +118,8 @@ class Model:
         name = self._name_or_none()
         if name is None:
             name = registry("models").name_of(self.model)
-        config: Config = {"model": name, "backend": self.backend, "kwargs": dict(self.kwargs)}
+        kwargs = json_settings(self.kwargs, of=f"the model {name!r}")
+        config: Config = {"model": name, "backend": self.backend, "kwargs": kwargs}
         for argument, default in zip(_ARGUMENTS, ("input_shape", "output_shape"), strict=True):
             if getattr(self, argument) != default:
                 config[argument] = getattr(self, argument)
@@ -130,7 +132,14 @@ class Model:
         return cls(config["model"], backend=config.get("backend"), **extra, **config.get("kwargs", {}))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Model) and self.get_config() == other.get_config()
+        if self is other:
+            return True
+        if not isinstance(other, Model):
+            return NotImplemented
+        try:
+            return self.get_config() == other.get_config()
+        except ConfigError:
+            return False
 
     __hash__ = None  # type: ignore[assignment]  # a declaration holds mutable arguments
 

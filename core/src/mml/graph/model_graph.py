@@ -19,7 +19,7 @@ from mml.graph.execution import Execution, ProgramCache
 from mml.graph.forwarding import forward_arrays
 from mml.graph.nodes import ComputeNode, GraphNode, ModelNode
 from mml.graph.nodes.registry import node_from_config
-from mml.graph.optimizers.optimizer import Optimizer
+from mml.graph.optimizers.optimizer import Optimizer, as_optimizer
 from mml.graph.plan import Plan, Request
 from mml.graph.planner import Planner
 from mml.graph.references import ModelIOReference
@@ -61,10 +61,9 @@ class ModelGraph(ExperimentNode):
         uuid: str | None = None,
     ) -> None:
         super().__init__(label, uuid=uuid)
-        self.optimizer = Optimizer(optimizer) if isinstance(optimizer, str) else optimizer
-        listed = list(nodes)
-        self._nodes = _by_label(listed, label)
+        self._nodes = _by_label(nodes, label)
         try:
+            self.optimizer = as_optimizer(optimizer)
             order = ordered(self._nodes)
         except MMLError as error:
             raise error.located({"graph": label}) from error.__cause__
@@ -288,27 +287,42 @@ class ModelGraph(ExperimentNode):
         StateError
             If the state belongs to other nodes or optimizers, or an entry does not fit.
         """
-        nodes = {node.label: node for node in self._model_nodes(None)}
-        for kind, expected in (("nodes", set(nodes)), ("optimizers", set(self.optimizers()))):
-            if set(state[kind]) != expected:
-                raise StateError(
-                    f"The state is that of another graph: its {kind} differ.",
-                    where={"graph": self.label},
-                    expected=str(sorted(expected)),
-                    found=str(sorted(state[kind])),
-                )
-        before = {label: node.get_state() for label, node in nodes.items()}
+        self._check_state(state)
+        before = {node.label: node.get_state() for node in self._model_nodes(None)}
         done: list[str] = []
         try:
-            for label in nodes:
+            for label in before:
                 done.append(label)
                 self._set_node_state(label, state["nodes"][label])
-        except MMLError:
-            for label in done[:-1]:
+        except Exception:
+            for label in done:
                 self._set_node_state(label, before[label])
             raise
         for name, optimizer in self.optimizers().items():
             optimizer.set_state(state["optimizers"][name])
+
+    def _check_state(self, state: State) -> None:
+        nodes = [node.label for node in self._model_nodes(None)]
+        for kind, expected in (("nodes", nodes), ("optimizers", list(self.optimizers()))):
+            found = state.get(kind) if isinstance(state, dict) else None
+            if not isinstance(found, dict) or set(found) != set(expected):
+                raise StateError(
+                    f"The state is that of another graph: its {kind} differ.",
+                    where={"graph": self.label},
+                    expected=str(sorted(expected)),
+                    found=str(sorted(found)) if isinstance(found, dict) else repr(found),
+                )
+        for label in nodes:
+            entry = state["nodes"][label]
+            if not isinstance(entry, dict) or set(entry) != {"model", "frozen"}:
+                raise StateError(
+                    "The state of a node holds its model's values and who froze it.",
+                    where={"graph": self.label, "node": label},
+                    expected="keys 'model' and 'frozen'",
+                    found=str(sorted(entry)) if isinstance(entry, dict) else repr(entry),
+                )
+        for name, optimizer in self.optimizers().items():
+            optimizer.check_state(state["optimizers"][name])
 
     def _set_node_state(self, label: str, state: State) -> None:
         node = self._nodes[label]
@@ -336,11 +350,12 @@ class ModelGraph(ExperimentNode):
         return f"ModelGraph({self.label!r}, {' -> '.join(self._nodes)})"
 
 
-def _by_label(nodes: list[ComputeNode], graph: str) -> dict[str, ComputeNode]:
-    if not nodes:
-        raise GraphError("A graph needs nodes.", where={"graph": graph})
+def _by_label(nodes: Iterable[ComputeNode], graph: str) -> dict[str, ComputeNode]:
+    listed = list(nodes) if isinstance(nodes, Iterable) else []
+    if not listed:
+        raise GraphError("A graph needs nodes.", where={"graph": graph}, found=repr(nodes))
     found: dict[str, ComputeNode] = {}
-    for node in nodes:
+    for node in listed:
         if not isinstance(node, ComputeNode):
             raise GraphError(
                 "A graph consists of compute nodes.",

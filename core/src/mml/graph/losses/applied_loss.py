@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from mml.errors import LossError, MMLError
 from mml.graph.losses.loss import Loss
@@ -23,9 +26,9 @@ class AppliedLoss:
     on : node, reference or str
         The node that predicts.
     inputs : sequence or mapping
-        What the loss receives: positionally, or by keyword for a mapping. Each is ``"outputs"``,
-        ``"targets"``, ``"features"`` or ``"tags"``, with a role or a column behind a dot
-        (``"outputs.anchor"``, ``"targets.y"``), or another node of the graph.
+        What the loss receives: positionally, or by keyword for a mapping; a lone input may stand by itself.
+        Each is ``"outputs"``, ``"targets"``, ``"features"`` or ``"tags"``, with a role or a column behind a
+        dot (``"outputs.anchor"``, ``"targets.y"``), or another node of the graph.
     weight : float
         Factor in the phase's total.
     sample_weight : str, optional
@@ -55,8 +58,8 @@ class AppliedLoss:
         self.label = label if label is not None else f"{self.on}/{self.loss.name}"
         self.weight = self._checked_weight(weight)
         keywords = tuple(inputs) if isinstance(inputs, Mapping) else ()
-        values = tuple(inputs.values()) if isinstance(inputs, Mapping) else tuple(inputs)
         try:
+            values = _listed(inputs)
             self.inputs = tuple(parse_input(one) for one in values)
             self.sample_weight = None if sample_weight is None else parse_input(sample_weight)
         except MMLError as error:
@@ -66,7 +69,8 @@ class AppliedLoss:
             raise LossError("A loss without inputs computes nothing.", where={"loss": self.label})
 
     def _checked_weight(self, weight: float) -> float:
-        if not isinstance(weight, int | float) or not weight >= 0 or weight == float("inf"):
+        is_number = isinstance(weight, int | float | np.number) and not isinstance(weight, bool)
+        if not is_number or not 0 <= weight < math.inf:
             raise LossError(
                 "A loss weight is a finite number of at least zero.",
                 where={"loss": self.label},
@@ -125,3 +129,15 @@ class AppliedLoss:
 
     def __repr__(self) -> str:
         return f"AppliedLoss({self.label!r}, on={self.on!r}, weight={self.weight})"
+
+
+def _listed(inputs: Any) -> tuple[Any, ...]:
+    if isinstance(inputs, Mapping):
+        return tuple(inputs.values())
+    if isinstance(inputs, str | GraphNode | ModelIOReference):
+        return (inputs,)
+    if isinstance(inputs, Sequence):
+        return tuple(inputs)
+    raise LossError(
+        "The inputs of a loss are a list of names, or a mapping of keywords to names.", found=repr(inputs)
+    )

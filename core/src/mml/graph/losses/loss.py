@@ -7,7 +7,8 @@ from typing import Any
 
 from mml.backends import CanonicalLoss, ComputeBackend
 from mml.backends.segment import LossFunction
-from mml.errors import LossError, MMLError, did_you_mean
+from mml.errors import ConfigError, LossError, MMLError, did_you_mean
+from mml.graph.settings import json_settings
 from mml.plugins import registry
 from mml.protocols import Config
 
@@ -126,7 +127,8 @@ class Loss:
             If the loss is a lambda or a local function, which no other process could find.
         """
         name = self.loss if isinstance(self.loss, str) else registry("losses").name_of(self.loss)
-        return {"loss": name, "backend": self.backend, "kwargs": dict(self.kwargs)}
+        kwargs = json_settings(self.kwargs, of=f"the loss {self.name!r}")
+        return {"loss": name, "backend": self.backend, "kwargs": kwargs}
 
     @classmethod
     def from_config(cls, config: Config) -> Loss:
@@ -136,11 +138,13 @@ class Loss:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Loss):
             return NotImplemented
-        return self is other or (self.loss, self.backend, self.kwargs) == (
-            other.loss,
-            other.backend,
-            other.kwargs,
-        )
+        mine, others = (self.loss, self.backend, self.kwargs), (other.loss, other.backend, other.kwargs)
+        if self is other or mine == others:
+            return True
+        try:
+            return self.get_config() == other.get_config()
+        except ConfigError:
+            return False
 
     __hash__ = None  # type: ignore[assignment]  # settings are mutable
 

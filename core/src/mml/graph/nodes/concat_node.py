@@ -54,6 +54,10 @@ class ConcatNode(MergeNode):
         uuid: str | None = None,
     ) -> None:
         super().__init__(label, upstreams, targets=concat_axis_targets, tags=concat_axis_tags, uuid=uuid)
+        if isinstance(concat_axis, bool) or not isinstance(concat_axis, int):
+            raise GraphError(
+                "concat_axis is the number of an axis.", where={"node": label}, found=repr(concat_axis)
+            )
         if concat_axis == 0:
             raise GraphError(
                 "Axis 0 is the rows: joining there would mix samples.",
@@ -67,6 +71,8 @@ class ConcatNode(MergeNode):
                 expected=f"one of {_PAD_MODES}",
                 found=repr(pad_mode),
             )
+        if isinstance(pad_value, bool) or not isinstance(pad_value, int | float):
+            raise GraphError("pad_value is a number.", where={"node": label}, found=repr(pad_value))
         self.concat_axis = concat_axis
         self.pad_inputs = pad_inputs
         self.pad_mode = pad_mode
@@ -91,8 +97,22 @@ class ConcatNode(MergeNode):
                 hint="Set pad_inputs=True to pad the shorter ones, or choose another concat_axis.",
             )
         largest = [max(sizes) for sizes in zip(*shapes, strict=True)]
+        self._check_reflection(shapes, largest, axis)
         largest[axis] = sum(shape[axis] for shape in shapes)
         return tuple(largest)
+
+    def _check_reflection(self, shapes: tuple[Shape, ...], largest: Sequence[int], axis: int) -> None:
+        """Refuse to pad by more than there is to reflect: backends differ in what they make of that."""
+        for shape in shapes if self.pad_mode == "reflect" else ():
+            for number, size in enumerate(shape):
+                if number != axis and largest[number] - size >= size:
+                    raise ShapeError(
+                        "There is too little to reflect.",
+                        where={"node": self.label},
+                        expected="padding by less than the size",
+                        found=self._named_shapes(shapes),
+                        hint="Use pad_mode='edge' or 'constant'.",
+                    )
 
     def merge(self, ops: Any, arrays: list[Any]) -> Any:
         """Join arrays of shape ``(rows, ...)``."""

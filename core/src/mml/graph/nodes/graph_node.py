@@ -36,13 +36,13 @@ class GraphNode(ExperimentNode, ABC):
     max_upstream: ClassVar[int | None] = 1
 
     def __init__(self, label: str, upstream: Sequence[Any], *, uuid: str | None = None) -> None:
-        if "/" in label or not label:
+        super().__init__(label, uuid=uuid)
+        if "/" in label:
             raise GraphError(
-                "A node's label names its losses and variables.",
-                expected="a non-empty label without '/'",
+                "A node's label stands before '/' in the names of its losses and variables.",
+                expected="a label without '/'",
                 found=repr(label),
             )
-        super().__init__(label, uuid=uuid)
         self.upstream: tuple[Reference, ...] = tuple(as_reference(one, node=label) for one in upstream)
         self.downstream: tuple[ModelIOReference, ...] = ()
         self._check_limits()

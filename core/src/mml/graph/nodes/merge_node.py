@@ -29,7 +29,7 @@ class MergeNode(ComputeNode):
         Nodes, references or FeatureSets, two or more.
     targets, tags : int or str
         What the merge carries on as targets and tags: an axis to join along, ``"first"``, ``"last"``,
-        ``"mean"`` (targets only), or the label of one upstream.
+        ``"mean"``, or the label of one upstream.
     """
 
     min_upstream: ClassVar[int] = 2
@@ -77,12 +77,13 @@ class MergeNode(ComputeNode):
 
     def _checked_strategy(self, domain: str, strategy: Strategy) -> Strategy:
         labels = [one.label for one in self.upstream]
-        if isinstance(strategy, int) or strategy in (*_WORDS, *labels):
+        is_axis = isinstance(strategy, int) and not isinstance(strategy, bool) and strategy != 0
+        if is_axis or (isinstance(strategy, str) and strategy in (*_WORDS, *labels)):
             return strategy
         raise GraphError(
             f"The merge does not know how to carry {domain}.",
             where={"node": self.label},
-            expected=f"an axis, one of {_WORDS}, or one of the upstreams {labels}",
+            expected=f"an axis other than the rows', one of {_WORDS}, or one of the upstreams {labels}",
             found=repr(strategy),
         )
 

@@ -11,7 +11,7 @@ from mml.backends import BaseModel, get_backend
 from mml.errors import MMLError, ModelError, ShapeError
 from mml.graph.model import Model, wrap_model
 from mml.graph.nodes.graph_node import ComputeNode, Shape
-from mml.graph.optimizers.optimizer import Optimizer
+from mml.graph.optimizers.optimizer import Optimizer, as_optimizer
 from mml.graph.references import reference_from_config
 from mml.protocols import Config, State
 
@@ -55,7 +55,10 @@ class ModelNode(ComputeNode):
         except MMLError as error:
             raise error.located({"node": label}) from error.__cause__
         self._model: BaseModel | None = self._declared if isinstance(self._declared, BaseModel) else None
-        self.optimizer = Optimizer(optimizer) if isinstance(optimizer, str) else optimizer
+        try:
+            self.optimizer = as_optimizer(optimizer)
+        except MMLError as error:
+            raise error.located({"node": label}) from error.__cause__
         self.device = device
         self.frozen_by: str | None = None
         self._register()

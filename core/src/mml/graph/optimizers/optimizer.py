@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from mml.backends import ComputeBackend, get_backend
-from mml.errors import MMLError, OptimizerError, StateError, did_you_mean
+from mml.errors import ConfigError, MMLError, OptimizerError, StateError, did_you_mean
 from mml.graph.optimizers.schedules import Schedule, as_schedule
+from mml.graph.settings import json_settings
 from mml.plugins import registry
 from mml.protocols import Config, State
 
@@ -70,7 +71,7 @@ class Optimizer:
         self.schedule = as_schedule(schedule)
         self.clip_norm = _positive("clip_norm", clip_norm)
         self.clip_value = _positive("clip_value", clip_value)
-        if not isinstance(accumulate, int) or accumulate < 1:
+        if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
             raise OptimizerError("`accumulate` is a number of steps, at least 1.", found=repr(accumulate))
         self.accumulate = accumulate
         self.lr = _positive("lr", lr)
@@ -159,15 +160,36 @@ class Optimizer:
             for variable, slots in self._slots.items()
         }
 
+    def check_state(self, state: State) -> None:
+        """Refuse what `set_state` would refuse, changing nothing.
+
+        Raises
+        ------
+        StateError
+            If it is no table of slots by variable, or a slot has another shape than the one held.
+        """
+        for variable, slots in _table(state, of=self.name).items():
+            where = {"optimizer": self.name, "variable": variable}
+            held = self._slots.get(variable, {})
+            for slot, value in _table(slots, of=self.name, variable=variable).items():
+                shape = getattr(held.get(slot, value), "shape", ())
+                if tuple(shape) != getattr(value, "shape", ()):
+                    raise StateError(
+                        f"The slot {slot!r} has another shape.",
+                        where=where,
+                        expected=str(tuple(shape)),
+                        found=str(getattr(value, "shape", ())),
+                    )
+
     def set_state(self, state: State) -> None:
-        """Put slots back; programs turn them into native arrays when they next run."""
-        for variable, slots in state.items():
-            if not isinstance(slots, dict):
-                raise StateError(
-                    "The optimizer's state is not a table of slots.",
-                    where={"optimizer": self.name, "variable": variable},
-                    found=type(slots).__name__,
-                )
+        """Put slots back; programs turn them into native arrays when they next run.
+
+        Raises
+        ------
+        StateError
+            If they do not fit; nothing is changed then.
+        """
+        self.check_state(state)
         # In place where a variable is known, because programs hold on to these dicts.
         for variable in list(self._slots):
             if variable not in state:
@@ -192,7 +214,7 @@ class Optimizer:
             "clip_value": self.clip_value,
             "accumulate": self.accumulate,
             "lr": self.lr,
-            "kwargs": dict(self.kwargs),
+            "kwargs": json_settings(self.kwargs, of=f"the optimizer {self.name!r}"),
         }
 
     @classmethod
@@ -202,7 +224,14 @@ class Optimizer:
         return cls(config["optimizer"], **settings, **config.get("kwargs", {}))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Optimizer) and (self is other or self.get_config() == other.get_config())
+        if self is other:
+            return True
+        if not isinstance(other, Optimizer):
+            return NotImplemented
+        try:
+            return self.get_config() == other.get_config()
+        except ConfigError:
+            return False
 
     __hash__ = None  # type: ignore[assignment]  # holds state
 
@@ -213,12 +242,33 @@ class Optimizer:
         )
 
 
+def as_optimizer(optimizer: Any) -> Optimizer | None:
+    """Accept an optimizer, a registered name, a framework's class, or None.
+
+    Raises
+    ------
+    OptimizerError
+        If it is nothing of these.
+    """
+    return optimizer if optimizer is None or isinstance(optimizer, Optimizer) else Optimizer(optimizer)
+
+
 def _positive(name: str, value: float | None) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
         raise OptimizerError(f"`{name}` is a positive number.", found=repr(value))
     return float(value)
+
+
+def _table(state: Any, *, of: str, variable: str | None = None) -> dict[str, Any]:
+    if not isinstance(state, dict):
+        raise StateError(
+            "The optimizer's state is not a table of slots.",
+            where={"optimizer": of, "variable": variable},
+            found=type(state).__name__,
+        )
+    return state
 
 
 def _to_numpy(value: Any, backends: list[ComputeBackend]) -> Any:
