@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from mml.errors import ConfigError
+from mml.experiment.configuration import made_with
 from mml.plugins import registry
 from mml.protocols import Config, State
 
@@ -61,15 +62,21 @@ class _BySettings:
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> Self:
         """Build an equal callback from what `get_settings` returned."""
-        return cls(**settings)
+        return made_with(cls, settings)
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
         """Build an equal callback, of the class that the configuration names."""
-        target = registry("callbacks").load(str(config.get("callback")))
+        if not isinstance(config, dict) or not isinstance(config.get("callback"), str):
+            raise ConfigError(
+                "The configuration of a callback names none.",
+                expected="its registered name under 'callback'",
+                found=repr(config),
+            )
+        target = registry("callbacks").load(config["callback"])
         if not (isinstance(target, type) and issubclass(target, cls)):
             raise ConfigError(
-                f"What is registered as callback {config.get('callback')!r} is none for this place.",
+                f"What is registered as callback {config['callback']!r} is none for this place.",
                 expected=f"a subclass of {cls.__name__}",
                 found=repr(target),
             )

@@ -8,6 +8,7 @@ from typing import Any
 
 from mml.errors import PhaseError, did_you_mean
 from mml.experiment.callbacks.callback import Callback
+from mml.graph import ModelNode
 from mml.protocols import State
 
 
@@ -38,7 +39,7 @@ class EarlyStopping(Callback):
     ) -> None:
         if mode not in ("min", "max"):
             raise PhaseError("Unknown mode.", expected="'min' or 'max'", found=repr(mode))
-        if not isinstance(patience, int) or patience < 1:
+        if isinstance(patience, bool) or not isinstance(patience, int) or patience < 1:
             raise PhaseError("`patience` is a number of at least 1.", found=repr(patience))
         if not min_delta >= 0:
             raise PhaseError("`min_delta` is at least 0.", found=repr(min_delta))
@@ -107,9 +108,12 @@ class EarlyStopping(Callback):
         return gain > self.min_delta
 
     def on_phase_end(self, *, experiment: Any, phase: Any, results: Any) -> None:  # noqa: ARG002 -- the hook's form
-        """Put the best epoch's values back."""
+        """Put the best epoch's values back; who is frozen by now stays so."""
         if self._best_state is not None:
+            nodes = experiment.graph.nodes.items()
+            frozen = {label: node.frozen_by for label, node in nodes if isinstance(node, ModelNode)}
             experiment.graph.set_state(self._best_state)
+            experiment.graph.set_frozen(frozen)
             self._best_state = None
 
     def get_settings(self) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from mml.errors import PhaseError
 from mml.experiment.callbacks.callback import Callback
 from mml.experiment.callbacks.evaluation_metric import (
     EvaluationMetric,
-    as_evaluation_metric,
+    as_evaluation_metrics,
     evaluation_metric_from_config,
 )
+from mml.experiment.configuration import checked_config, several
 from mml.experiment.results import CallbackResult, EvalResults, MetricResult
 
 _PREFIX = "val_"
@@ -45,12 +46,12 @@ class Evaluation(Callback):
 
         if not isinstance(phase, EvalPhase):
             raise PhaseError("Evaluation runs an EvalPhase.", found=type(phase).__name__)
-        if not isinstance(every_n_epochs, int) or every_n_epochs < 1:
+        if isinstance(every_n_epochs, bool) or not isinstance(every_n_epochs, int) or every_n_epochs < 1:
             raise PhaseError("`every_n_epochs` is a number of at least 1.", found=repr(every_n_epochs))
         self.phase = phase
         self.every_n_epochs = every_n_epochs
         self.run_on_start = run_on_start
-        self.metrics = tuple(as_evaluation_metric(one) for one in metrics)
+        self.metrics = as_evaluation_metrics(metrics)
 
     def on_phase_start(self, *, experiment: Any, phase: Any, results: Any) -> Any:  # noqa: ARG002 -- the hook's form
         """Evaluate before the first epoch, if asked to."""
@@ -97,10 +98,12 @@ class Evaluation(Callback):
         """Build an equal callback."""
         from mml.experiment.phases.phase_group import phase_from_config
 
-        metrics = [evaluation_metric_from_config(one) for one in settings["metrics"]]
-        return cls(
-            phase_from_config(settings["phase"]),
-            every_n_epochs=settings["every_n_epochs"],
-            run_on_start=settings["run_on_start"],
-            metrics=metrics,
+        given = checked_config(
+            settings,
+            "an Evaluation",
+            required=("phase",),
+            optional=("every_n_epochs", "run_on_start", "metrics"),
         )
+        metrics = several(given, "metrics", "an Evaluation")
+        given["metrics"] = [evaluation_metric_from_config(one) for one in metrics]
+        return cls(phase_from_config(given.pop("phase")), **given)

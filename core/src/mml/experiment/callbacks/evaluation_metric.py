@@ -8,7 +8,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from mml.errors import MMLError, PhaseError, ResultError
+import numpy as np
+
+from mml.errors import ConfigError, MMLError, PhaseError, ResultError
+from mml.experiment.configuration import checked_config, made_with
 from mml.experiment.metrics import Metric
 from mml.experiment.results import EvalResults, MetricResult
 from mml.graph import AppliedLoss
@@ -18,7 +21,8 @@ from mml.protocols import Config
 if TYPE_CHECKING:
     from mml.experiment.phases.eval_phase import EvalPhase
 
-_LOSSES_ON_LOGITS = ("bce_logits", "cross_entropy")
+_ON_LOGITS = frozenset({"bce_logits", "cross_entropy"})
+_ON_PROBABILITIES = frozenset({"bce"})
 
 
 class EvaluationMetric(ABC):
@@ -66,7 +70,7 @@ class EvalLossMetric(EvaluationMetric):
     name : str
         Name under which it is logged.
     reducer : {"mean", "sum"}
-        ``mean`` weighs by unmasked rows and does not depend on the batch size.
+        Over the unmasked rows of the whole evaluation; neither depends on the batch size.
     """
 
     def __init__(
@@ -99,10 +103,12 @@ class EvalLossMetric(EvaluationMetric):
                 expected=f"one of {sorted(known)}",
                 hint="Add it to the EvalPhase's losses.",
             )
-        if self.reducer == "sum":
-            series = results.losses() if self.loss is None else results.losses().where(label=self.loss)
-            return MetricResult(self.name, float(sum(float(value) for value in series.values)))
-        return MetricResult(self.name, results.aggregated_losses()[self.loss or "total"])
+        if self.reducer == "mean":
+            return MetricResult(self.name, results.aggregated_losses()[self.loss or "total"])
+        chosen = {one.label: one.weight for one in phase.losses} if self.loss is None else {self.loss: 1.0}
+        return MetricResult(
+            self.name, sum(weight * _sum_over_rows(results, label) for label, weight in chosen.items())
+        )
 
     def get_config(self) -> Config:
         """Return loss label, name and reducer."""
@@ -123,7 +129,14 @@ class OutputMetric(EvaluationMetric):
     """
 
     def __init__(self, metric: Metric | str, *, node: Any = None, name: str | None = None) -> None:
-        self.metric: Metric = registry("metrics").load(metric)() if isinstance(metric, str) else metric
+        made = registry("metrics").load(metric)() if isinstance(metric, str) else metric
+        if not isinstance(made, Metric):
+            raise PhaseError(
+                "OutputMetric compares outputs with targets through a Metric.",
+                expected="a Metric or the name of one",
+                found=f"{type(made).__name__}: {made!r}",
+            )
+        self.metric: Metric = made
         self.node = getattr(node, "label", node)
         self.name = name
 
@@ -165,14 +178,21 @@ class OutputMetric(EvaluationMetric):
         if not self.metric.needs_logits:
             return self.metric.fresh()
         names = {loss.loss.name for loss in phase.losses if loss.on == node}
-        if names:
-            return self.metric.with_logits(bool(names & set(_LOSSES_ON_LOGITS)))
-        return self.metric.fresh()
+        logits, probabilities = bool(names & _ON_LOGITS), bool(names & _ON_PROBABILITIES)
+        # A loss that says neither, or losses that disagree, leave it to the metric to ask.
+        return self.metric.with_logits(logits) if logits != probabilities else self.metric.fresh()
 
     def get_config(self) -> Config:
         """Return metric, node and name."""
         settings = self.metric.get_config()
         return {"metric": settings.pop("name"), "settings": settings, "node": self.node, "name": self.name}
+
+
+def _sum_over_rows(results: EvalResults, label: str) -> float:
+    series = results.losses().where(label=label)
+    rows = np.ones(len(series)) if series.rows is None else series.rows
+    live = rows > 0
+    return float(np.dot(np.asarray(series.values, dtype=np.float64)[live], rows[live]))
 
 
 def as_evaluation_metric(value: Any) -> EvaluationMetric:
@@ -183,19 +203,42 @@ def as_evaluation_metric(value: Any) -> EvaluationMetric:
         return OutputMetric(value)
     if isinstance(value, str):
         target = registry("metrics").load(value)
-        return target() if issubclass(target, EvaluationMetric) else OutputMetric(target())
+        made = target()
+        return made if isinstance(made, EvaluationMetric) else OutputMetric(made)
     raise PhaseError(
         "A metric is a Metric, an EvaluationMetric or a registered name.",
         found=f"{type(value).__name__}: {value!r}",
     )
 
 
+def as_evaluation_metrics(values: Any) -> tuple[EvaluationMetric, ...]:
+    """Accept what `as_evaluation_metric` does, one or several."""
+    return tuple(
+        as_evaluation_metric(one) for one in (values if isinstance(values, list | tuple) else [values])
+    )
+
+
 def evaluation_metric_from_config(config: Config) -> EvaluationMetric:
-    """Build an equal evaluation metric."""
-    target = registry("metrics").load(config["metric"])
+    """Build an equal evaluation metric.
+
+    Raises
+    ------
+    ConfigError
+        If a key is unknown or missing, or the name is that of something else.
+    """
+    name = config.get("metric") if isinstance(config, dict) else None
+    target = registry("metrics").load(name) if isinstance(name, str) else None
+    if not isinstance(target, type) or not issubclass(target, EvaluationMetric | Metric):
+        raise ConfigError(
+            "The configuration of a metric names none.", expected="a registered metric", found=repr(name)
+        )
     if issubclass(target, EvaluationMetric):
-        made: EvaluationMetric = target(**{key: value for key, value in config.items() if key != "metric"})
-        return made
+        return made_with(target, {key: value for key, value in config.items() if key != "metric"})
+    settings = checked_config(
+        config, f"the metric {name!r}", required=("metric",), optional=("settings", "node", "name")
+    )
     return OutputMetric(
-        target.from_config(dict(config.get("settings", {}))), node=config.get("node"), name=config.get("name")
+        target.from_config(dict(settings.get("settings") or {})),
+        node=settings.get("node"),
+        name=settings.get("name"),
     )

@@ -157,7 +157,8 @@ def _inputs_of(binding: InputBinding, graph: ModelGraph, head: str, phase: str) 
     chosen = [
         one
         for one in own
-        if wanted.uuid in (None, one.reference.uuid) and wanted.label == one.reference.label
+        if wanted.label == one.reference.label
+        and (None in (wanted.uuid, one.reference.uuid) or wanted.uuid == one.reference.uuid)
     ]
     if chosen:
         return chosen

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Self
 
 from mml.backends.segment import Mode
-from mml.errors import PhaseError
-from mml.experiment.callbacks.evaluation_metric import as_evaluation_metric, evaluation_metric_from_config
+from mml.errors import PhaseError, listed
+from mml.experiment.callbacks.evaluation_metric import as_evaluation_metrics, evaluation_metric_from_config
+from mml.experiment.configuration import several
 from mml.experiment.phases.bound_inputs import BoundInputs
 from mml.experiment.phases.execution_context import ExecutionContext
 from mml.experiment.phases.input_binding import InputBinding
@@ -36,6 +37,7 @@ class EvalPhase(ExperimentPhase):
     """
 
     kind: ClassVar[str] = "eval"
+    own_settings: ClassVar[tuple[str, ...]] = ("batch_size", "metrics")
     mode: ClassVar[Mode] = "eval"
     results_class: ClassVar[type[PhaseResults]] = EvalResults
 
@@ -53,12 +55,13 @@ class EvalPhase(ExperimentPhase):
         super().__init__(
             label, input_sources=input_sources, losses=losses, result_recording=result_recording, **common
         )
-        if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+        number = isinstance(batch_size, int) and not isinstance(batch_size, bool)
+        if batch_size is not None and not (number and batch_size > 0):
             raise PhaseError(
                 "`batch_size` is a number of at least 1.", where={"phase": label}, found=repr(batch_size)
             )
         self.batch_size = batch_size
-        self.metrics = tuple(as_evaluation_metric(one) for one in _several(metrics))
+        self.metrics = as_evaluation_metrics(metrics)
 
     @classmethod
     def from_split(
@@ -75,7 +78,15 @@ class EvalPhase(ExperimentPhase):
     def n_steps(self, inputs: BoundInputs) -> int:
         """Return the number of chunks."""
         self._check_single_source(inputs)
-        return min(int(sampler.n_batches(0)) for sampler in inputs.samplers)
+        lengths = {int(sampler.n_batches(0)) for sampler in inputs.samplers}
+        if len(lengths) > 1:
+            raise PhaseError(
+                "The bindings of an EvalPhase cut its rows into different numbers of batches.",
+                where={"phase": self.label},
+                found=listed(sorted(lengths)),
+                hint="Give all of them the same sampler, or none.",
+            )
+        return lengths.pop()
 
     def iter_execution(self, inputs: BoundInputs) -> Iterator[ExecutionContext]:
         """Yield one context a chunk."""
@@ -106,9 +117,9 @@ class EvalPhase(ExperimentPhase):
     @classmethod
     def from_config(cls, config: Config) -> Self:
         """Build an equal phase."""
-        metrics = [evaluation_metric_from_config(one) for one in config.get("metrics", ())]
-        return super().from_config({**config, "metrics": metrics})
-
-
-def _several(metrics: Any) -> Sequence[Any]:
-    return metrics if isinstance(metrics, list | tuple) else (metrics,)
+        if not isinstance(config, dict) or "metrics" not in config:
+            return super().from_config(config)
+        metrics = several(config, "metrics", f"the phase {config.get('label')!r}")
+        return super().from_config(
+            {**config, "metrics": [evaluation_metric_from_config(one) for one in metrics]}
+        )

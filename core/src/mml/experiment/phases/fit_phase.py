@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Self
 
 from mml.backends.segment import Mode
+from mml.errors import PhaseError
 from mml.experiment.phases.bound_inputs import BoundInputs
 from mml.experiment.phases.execution_context import ExecutionContext
 from mml.experiment.phases.input_binding import InputBinding
 from mml.experiment.phases.phase import ExperimentPhase, every_head
-from mml.experiment.phases.scheduling import BatchSchedulingPolicy, scheduled
 from mml.experiment.results import FitResults, PhaseResults
+from mml.processing import BatchView
 from mml.protocols import Config
 
 
@@ -27,6 +28,7 @@ class FitPhase(ExperimentPhase):
     """
 
     kind: ClassVar[str] = "fit"
+    own_settings: ClassVar[tuple[str, ...]] = ("freeze_after_fit",)
     mode: ClassVar[Mode] = "fit"
     results_class: ClassVar[type[PhaseResults]] = FitResults
 
@@ -39,7 +41,11 @@ class FitPhase(ExperimentPhase):
         **common: Any,
     ) -> None:
         super().__init__(label, input_sources=input_sources, **common)
-        self.freeze_after_fit = bool(freeze_after_fit)
+        if not isinstance(freeze_after_fit, bool):
+            raise PhaseError(
+                "`freeze_after_fit` is True or False.", where={"phase": label}, found=repr(freeze_after_fit)
+            )
+        self.freeze_after_fit = freeze_after_fit
 
     @classmethod
     def from_split(cls, label: str, *, split: str | None, **settings: Any) -> Self:
@@ -56,9 +62,10 @@ class FitPhase(ExperimentPhase):
         return 1
 
     def iter_execution(self, inputs: BoundInputs) -> Iterator[ExecutionContext]:
-        """Yield one context with the whole data."""
-        batches = [sampler.epoch(0)[:1] for sampler in inputs.samplers]
-        yield from self._contexts(inputs, 0, scheduled(BatchSchedulingPolicy.ZIP_STRICT, batches), 1)
+        """Yield one context with the whole data, in the order of a binding's sampler where it has one."""
+        epochs = [sampler.epoch(0) for sampler in inputs.samplers]
+        whole = tuple(BatchView(epoch.rows(0, len(epoch))) for epoch in epochs)
+        yield from self._contexts(inputs, 0, [whole], 1)
 
     def get_config(self) -> Config:
         """Return everything that the phase declares."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mml.data import FeatureSet, FeatureSetReference
-from mml.errors import PhaseError
+from mml.errors import ConfigError, PhaseError
+from mml.experiment.configuration import checked_config
 from mml.graph import GraphNode, ModelIOReference
 from mml.plugins import registry
 from mml.protocols import Config
@@ -43,6 +44,22 @@ class InputBinding:
     sampler: Any = None
     upstream: FeatureSetReference | None = None
     stream: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("split", self.split), ("stream", self.stream)):
+            if value is not None and not isinstance(value, str):
+                raise PhaseError(
+                    f"A binding's {name} is named.",
+                    where={"node": self.node},
+                    found=f"{type(value).__name__}: {value!r}",
+                )
+        if self.sampler is not None and not (hasattr(self.sampler, "bind") and hasattr(self.sampler, "key")):
+            raise PhaseError(
+                "A binding's sampler is none.",
+                where={"node": self.node},
+                expected="a sampler, such as SimpleSampler(batch_size=32)",
+                found=f"{type(self.sampler).__name__}: {self.sampler!r}",
+            )
 
     @classmethod
     def for_training(
@@ -93,19 +110,43 @@ class InputBinding:
 
     @classmethod
     def from_config(cls, config: Config) -> InputBinding:
-        """Build an equal binding."""
-        sampler, upstream = config.get("sampler"), config.get("upstream")
+        """Build an equal binding.
+
+        Raises
+        ------
+        ConfigError
+            If a key is unknown or missing.
+        """
+        given = checked_config(
+            config,
+            "an input binding",
+            required=("node",),
+            optional=("split", "sampler", "upstream", "stream"),
+        )
+        sampler, upstream = given.get("sampler"), given.get("upstream")
         return cls(
-            node=config["node"],
-            split=config.get("split"),
+            node=_label(given["node"]),
+            split=given.get("split"),
             sampler=None if sampler is None else sampler_from_config(sampler),
             upstream=None if upstream is None else FeatureSetReference.from_config(upstream),
-            stream=config.get("stream"),
+            stream=given.get("stream"),
         )
 
 
 def sampler_from_config(config: Config) -> Any:
-    """Build a sampler from its configuration, by its registered name."""
+    """Build a sampler from its configuration, by its registered name.
+
+    Raises
+    ------
+    ConfigError
+        If it names none.
+    """
+    if not isinstance(config, dict) or not isinstance(config.get("name"), str):
+        raise ConfigError(
+            "The configuration of a sampler names none.",
+            expected="its registered name under 'name'",
+            found=repr(config),
+        )
     return registry("samplers").load(config["name"]).from_config(config)
 
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 from mml.backends.segment import Mode
 from mml.errors import ConfigError, PhaseError, did_you_mean
 from mml.experiment.callbacks.callback import Callback
+from mml.experiment.configuration import checked_config, several
 from mml.experiment.phases.bound_inputs import BoundInputs
 from mml.experiment.phases.execution_context import ExecutionContext
 from mml.experiment.phases.input_binding import EVERY_HEAD, InputBinding
@@ -21,6 +22,7 @@ from mml.protocols import Config
 
 _RECORDINGS = ("none", "last", "all")
 _NONFINITE = ("error", "warn", "ignore")
+_SETTINGS = ("losses", "active_nodes", "callbacks", "result_recording", "on_nonfinite", "device")
 
 
 class ExperimentPhase(ABC):
@@ -45,6 +47,7 @@ class ExperimentPhase(ABC):
     """
 
     kind: ClassVar[str]
+    own_settings: ClassVar[tuple[str, ...]] = ()
     mode: ClassVar[Mode]
     results_class: ClassVar[type[PhaseResults]]
 
@@ -63,7 +66,7 @@ class ExperimentPhase(ABC):
         self.label = _checked_label(label)
         self.input_sources = tuple(_of_kind(input_sources, InputBinding, "input_sources", label))
         self.losses = tuple(_of_kind(losses, AppliedLoss, "losses", label))
-        self.active_nodes = None if active_nodes is None else tuple(_node_label(one) for one in active_nodes)
+        self.active_nodes = None if active_nodes is None else _labels(active_nodes, label)
         self.callbacks = tuple(_of_kind(callbacks, Callback, "callbacks", label))
         self.result_recording = _one_of("result_recording", result_recording, _RECORDINGS, label)
         self.on_nonfinite = _one_of("on_nonfinite", on_nonfinite, _NONFINITE, label)
@@ -85,7 +88,7 @@ class ExperimentPhase(ABC):
         return self._stop_requested
 
     def request_stop(self) -> None:
-        """Ask the running phase to stop at the end of the epoch."""
+        """Ask the running phase to stop at the end of the epoch; an evaluation or a fit is one epoch."""
         self._stop_requested = True
 
     @abstractmethod
@@ -130,12 +133,30 @@ class ExperimentPhase(ABC):
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
-        """Build an equal phase."""
-        settings = {key: value for key, value in config.items() if key not in ("phase", "label")}
-        settings["input_sources"] = [InputBinding.from_config(one) for one in settings["input_sources"]]
-        settings["losses"] = [AppliedLoss.from_config(one) for one in settings["losses"]]
-        settings["callbacks"] = [Callback.from_config(one) for one in settings["callbacks"]]
-        return cls(config["label"], **settings)
+        """Build an equal phase; what is left out is as the constructor has it.
+
+        Raises
+        ------
+        ConfigError
+            If a key is unknown or missing.
+        """
+        what = f"the phase {config.get('label')!r}" if isinstance(config, dict) else "a phase"
+        settings = checked_config(
+            config,
+            what,
+            required=("phase", "label", "input_sources"),
+            optional=(*_SETTINGS, *cls.own_settings),
+        )
+        if settings.pop("phase") != cls.kind:
+            raise ConfigError(f"This is the configuration of another kind of phase than {cls.kind!r}.")
+        made = {
+            "input_sources": [
+                InputBinding.from_config(one) for one in several(settings, "input_sources", what)
+            ],
+            "losses": [AppliedLoss.from_config(one) for one in several(settings, "losses", what)],
+            "callbacks": [Callback.from_config(one) for one in several(settings, "callbacks", what)],
+        }
+        return cls(settings.pop("label"), **{**settings, **made})
 
     def __eq__(self, other: object) -> bool:
         if self is other:
@@ -164,8 +185,16 @@ def _checked_label(label: str) -> str:
     return label
 
 
-def _node_label(node: Any) -> str:
-    return node.label if isinstance(node, GraphNode | ModelIOReference) else str(node)
+def _labels(nodes: Any, phase: str) -> tuple[str, ...]:
+    listed_nodes = [nodes] if isinstance(nodes, str | GraphNode | ModelIOReference) else nodes
+    labels = []
+    for one in _iterated(listed_nodes, "active_nodes", phase):
+        if not isinstance(one, str | GraphNode | ModelIOReference):
+            raise PhaseError(
+                "`active_nodes` takes nodes or their labels.", where={"phase": phase}, found=repr(one)
+            )
+        labels.append(one if isinstance(one, str) else one.label)
+    return tuple(labels)
 
 
 def _one_of(name: str, value: str, allowed: Sequence[str], phase: str) -> str:
@@ -179,7 +208,7 @@ def _one_of(name: str, value: str, allowed: Sequence[str], phase: str) -> str:
 def _of_kind(values: Iterable[Any], kind: type, name: str, phase: str) -> list[Any]:
     if isinstance(values, kind):
         values = [values]
-    found = list(values)
+    found = _iterated(values, name, phase)
     for one in found:
         if not isinstance(one, kind):
             raise PhaseError(
@@ -188,3 +217,9 @@ def _of_kind(values: Iterable[Any], kind: type, name: str, phase: str) -> list[A
                 found=f"{type(one).__name__}: {one!r}",
             )
     return found
+
+
+def _iterated(values: Any, name: str, phase: str) -> list[Any]:
+    if not isinstance(values, Iterable):
+        raise PhaseError(f"`{name}` takes a sequence.", where={"phase": phase}, found=repr(values))
+    return list(values)

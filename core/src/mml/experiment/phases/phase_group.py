@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
-from mml.errors import PhaseError, did_you_mean
+from mml.errors import ConfigError, PhaseError, did_you_mean
+from mml.experiment.configuration import checked_config, several
 from mml.experiment.phases.eval_phase import EvalPhase
 from mml.experiment.phases.fit_phase import FitPhase
 from mml.experiment.phases.phase import ExperimentPhase
@@ -35,7 +36,8 @@ class PhaseGroup:
             raise PhaseError("A phase group needs a label without '/'.", found=repr(label))
         self.label = label
         self._members: dict[str, Member] = {}
-        for one in phases:
+        # A group is iterable: given alone, it is a member and not a list of them.
+        for one in [phases] if isinstance(phases, ExperimentPhase | PhaseGroup) else phases:
             self._add(one)
 
     @property
@@ -58,13 +60,20 @@ class PhaseGroup:
     def add_group(self, group: PhaseGroup | str) -> PhaseGroup:
         """Append a group, or a new one of this label, and return it."""
         made = PhaseGroup(group) if isinstance(group, str) else group
+        if not isinstance(made, PhaseGroup):
+            raise PhaseError(
+                "add_group takes a PhaseGroup or a label.",
+                where={"group": self.label},
+                found=type(made).__name__,
+                hint="Use add_phase for a phase.",
+            )
         self._add(made)
         return made
 
-    def remove(self, label: str) -> Member:
-        """Take a member out and return it."""
-        member = self[label]
-        del self._members[label]
+    def remove(self, key: str | int) -> Member:
+        """Take the member of a label or index out and return it."""
+        member = self[key]
+        self._members = {label: one for label, one in self._members.items() if one is not member}
         return member
 
     def _add(self, member: Member) -> None:
@@ -72,7 +81,7 @@ class PhaseGroup:
             raise PhaseError(
                 "A group holds phases and groups.", where={"group": self.label}, found=type(member).__name__
             )
-        if member is self or (isinstance(member, PhaseGroup) and self in list(member.groups())):
+        if isinstance(member, PhaseGroup) and any(one is self for one in (member, *member.groups())):
             raise PhaseError("A group cannot contain itself.", where={"group": self.label})
         if member.label in self._members:
             raise PhaseError(
@@ -132,8 +141,16 @@ class PhaseGroup:
 
     @classmethod
     def from_config(cls, config: Config) -> PhaseGroup:
-        """Build an equal group."""
-        return cls(config["group"], [member_from_config(one) for one in config["phases"]])
+        """Build an equal group.
+
+        Raises
+        ------
+        ConfigError
+            If a key is unknown or missing.
+        """
+        given = checked_config(config, "a phase group", required=("group", "phases"))
+        what = f"the phase group {given['group']!r}"
+        return cls(given["group"], [member_from_config(one) for one in several(given, "phases", what)])
 
     def __repr__(self) -> str:
         return f"PhaseGroup({self.label!r}, {list(self._members)})"
@@ -144,7 +161,7 @@ Member: TypeAlias = ExperimentPhase | PhaseGroup
 
 def member_from_config(config: Config) -> Member:
     """Build a phase or a group, whichever the configuration describes."""
-    if "group" in config:
+    if isinstance(config, dict) and "group" in config:
         return PhaseGroup.from_config(config)
     return phase_from_config(config)
 
@@ -154,10 +171,10 @@ def phase_from_config(config: Config) -> ExperimentPhase:
 
     Raises
     ------
-    PhaseError
-        If there is no such kind.
+    ConfigError
+        If there is no such kind, or a key is unknown or missing.
     """
-    kind = str(config.get("phase"))
+    kind = str(config.get("phase")) if isinstance(config, dict) else repr(config)
     if kind not in _KINDS:
-        raise PhaseError(f"There is no kind of phase called {kind!r}.", hint=did_you_mean(kind, _KINDS))
+        raise ConfigError(f"There is no kind of phase called {kind!r}.", hint=did_you_mean(kind, _KINDS))
     return _KINDS[kind].from_config(config)

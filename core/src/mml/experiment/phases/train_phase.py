@@ -31,6 +31,7 @@ class TrainPhase(ExperimentPhase):
     """
 
     kind: ClassVar[str] = "train"
+    own_settings: ClassVar[tuple[str, ...]] = ("n_epochs", "batch_schedule")
     mode: ClassVar[Mode] = "train"
     results_class: ClassVar[type[PhaseResults]] = TrainResults
 
