@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import mml
-from mml.errors import ArchiveError, MMLError
+from mml.errors import ArchiveError, ConfigError, MMLError
+from mml.files import write_archive
 
 from .toy import digest, experiment, in_own_context, training, validation
 
@@ -90,3 +91,61 @@ def test_a_file_of_another_kind_is_refused(trained, tmp_path):
     trained.featuresets[0].save(tmp_path / "data.mml")
     with pytest.raises(ArchiveError, match="experiment"):
         mml.Experiment.load(tmp_path / "data.mml")
+
+
+class TestHostileFiles:
+    """A file that names code gets none of it run, nor imported."""
+
+    def saved(self, trained, tmp_path, change):
+        config = trained.get_config()
+        change(config)
+        path = tmp_path / "hostile.mml"
+        members = trained.featuresets[0].archive_members(prefix="featuresets/0/")
+        write_archive(
+            path,
+            kind="experiment",
+            members={
+                "config": {"experiment": config, "featuresets": ["featuresets/0/"]},
+                "state": trained.get_state(),
+                **members,
+            },
+        )
+        return path
+
+    @pytest.mark.parametrize(
+        "model",
+        [
+            {"model": "os.system", "backend": "reference", "kwargs": {"command": "touch evil"}},
+            {"model": "subprocess.Popen", "backend": "reference", "kwargs": {"args": ["touch", "evil"]}},
+            {"model": "antigravity.fly", "backend": "numpy", "kwargs": {}},
+        ],
+    )
+    def test_models(self, trained, tmp_path, model, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        path = self.saved(trained, tmp_path, lambda config: config["graph"]["nodes"][0].update(model=model))
+        with pytest.raises(ConfigError, match="runs no code"):
+            mml.Experiment.load(path)
+        assert not (tmp_path / "evil").exists()
+        assert "antigravity" not in sys.modules
+
+    def test_losses_and_callbacks(self, trained, tmp_path):
+        def change(config):
+            config["execution_plan"]["phases"][0]["losses"][0]["loss"]["loss"] = "os.remove"
+
+        with pytest.raises(ConfigError, match=r"os\.remove"):
+            mml.Experiment.load(self.saved(trained, tmp_path, change))
+
+        def change_callback(config):
+            config["execution_plan"]["phases"][0]["callbacks"] = [
+                {"callback": "subprocess.Popen", "args": "ls"}
+            ]
+
+        with pytest.raises(ConfigError, match=r"subprocess\.Popen"):
+            mml.Experiment.load(self.saved(trained, tmp_path, change_callback))
+
+    def test_what_the_reader_trusts_is_loaded(self, trained, tmp_path):
+        def change(config):
+            config["execution_plan"]["phases"][0]["losses"][0]["loss"]["loss"] = "math.hypot"
+
+        loaded = mml.Experiment.load(self.saved(trained, tmp_path, change), trusted=["math"])
+        assert loaded.execution_plan["train"].losses[0].loss.loss == "math.hypot"

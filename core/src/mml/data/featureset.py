@@ -7,7 +7,7 @@ leaves the FeatureSet as it was, and a snapshot that a phase took stays as it is
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -34,6 +34,7 @@ from mml.data.view import FeatureSetView
 from mml.errors import ConfigError, MMLError, SplitError, did_you_mean
 from mml.files import Archive
 from mml.protocols import Config, State
+from mml.registry import reading_file
 
 
 class FeatureSet(ExperimentNode, ColumnAccess, Splittable):
@@ -370,15 +371,22 @@ class FeatureSet(ExperimentNode, ColumnAccess, Splittable):
         featureset_file.save(path, config=self.get_config(), contents=self._contents)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
+    def load(cls, path: str | os.PathLike[str], *, trusted: Sequence[str] = ()) -> Self:
         """Read a file that :meth:`save` wrote; the table stays mapped, and nothing is fitted again.
+
+        Parameters
+        ----------
+        path : str or path
+        trusted : sequence of str
+            Modules or Python paths of your own scalers and splitters that the file may name.
 
         Raises
         ------
         ArchiveError
-            If the file is damaged or holds something else.
+            If the file is damaged or holds something else, or names code that nobody vouches for.
         """
-        return cls._restored(*featureset_file.load(path))
+        with reading_file(trusted=trusted):
+            return cls._restored(*featureset_file.load(path))
 
     def archive_members(self, *, prefix: str) -> dict[str, Any]:
         """Return the members that make up this FeatureSet in an archive of something larger."""

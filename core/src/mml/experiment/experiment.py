@@ -351,9 +351,24 @@ class Experiment:
         return save_experiment(self, path)
 
     @classmethod
-    def load(cls, path: str | PathLike[str]) -> Experiment:
-        """Read an experiment back; nothing is fitted again and no code of the file is run."""
-        return load_experiment(cls, path)
+    def load(cls, path: str | PathLike[str], *, trusted: Sequence[str] = ()) -> Experiment:
+        """Read an experiment back; nothing is fitted again and no code of the file is run.
+
+        Parameters
+        ----------
+        path : str or path
+        trusted : sequence of str
+            Modules or Python paths of your own classes and functions that the file may name. Registered
+            components and the frameworks' own models need no mention.
+
+        Raises
+        ------
+        ArchiveError
+            If the file is damaged, or of another kind.
+        ConfigError
+            If it names code that nobody vouches for; nothing of it was imported or called.
+        """
+        return load_experiment(cls, path, trusted=trusted)
 
     def __eq__(self, other: object) -> bool:
         if self is other:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from mml.context import ExperimentContext, RegistrationPolicy
 from mml.data import FeatureSet
 from mml.files import ArchiveKind, read_archive, write_archive
 from mml.plugins import get_manager
+from mml.registry import reading_file
 
 if TYPE_CHECKING:
     from mml.experiment.experiment import Experiment
@@ -33,9 +35,11 @@ def save_experiment(experiment: Experiment, path: str | PathLike[str]) -> Path:
     return target
 
 
-def load_experiment(cls: type[Experiment], path: str | PathLike[str]) -> Experiment:
-    """Read an experiment back."""
-    with read_archive(path, kind=ArchiveKind.EXPERIMENT) as archive:
+def load_experiment(
+    cls: type[Experiment], path: str | PathLike[str], *, trusted: Sequence[str]
+) -> Experiment:
+    """Read an experiment back; code that the file names and nobody vouches for is refused by name."""
+    with read_archive(path, kind=ArchiveKind.EXPERIMENT) as archive, reading_file(trusted=trusted):
         config = archive.json("config")
         with ExperimentContext(policy=RegistrationPolicy.NO_REGISTER).activate():
             featuresets = [

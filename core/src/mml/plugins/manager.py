@@ -246,6 +246,20 @@ class PluginManager:
             if record.state not in (PluginState.LOADED, PluginState.DISCOVERED):
                 raise record.error(component)
 
+    def vouches(self, path: str) -> bool:
+        """Whether a Python path leads to a class that a plugin claims, within that plugin's framework.
+
+        Nothing outside the frameworks of loaded plugins is imported to find out.
+        """
+        frameworks = {one for status in self.plugins if status.healthy for one in status.requires}
+        if path.partition(".")[0] not in frameworks:
+            return False
+        try:
+            target = Component("models", "", path, path).load()
+        except PluginError:
+            return False
+        return isinstance(target, type) and self.claim_for(target) is not None
+
     def absence(self, name: str, plugin: str | None) -> Absence:
         """Say why a name may be missing: a plugin in trouble, or one that is not installed."""
         with self._lock:

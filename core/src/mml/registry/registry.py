@@ -13,6 +13,7 @@ from mml.errors import RegistrationError, UnknownComponentError, did_you_mean, l
 from mml.registry.component import Component
 from mml.registry.kinds import CORE, USER, noun
 from mml.registry.source import Absence, ComponentSource
+from mml.registry.trust import check_path
 from mml.registry.written_names import written_name
 
 T = TypeVar("T")
@@ -255,7 +256,13 @@ class Registry(Generic[T]):
                 f"The {noun(self._kind)} {name!r} is a Python path, which is not imported here.",
                 hint="Register it in a module of your own, and write 'user/<name>'.",
             )
-        return Component(self._kind, "", name, name) if _is_path(name) else self._refuse(name, None)
+        if not _is_path(name):
+            return self._refuse(name, None)
+        check_path(name, what=noun(self._kind), vouched=self._vouched)
+        return Component(self._kind, "", name, name)
+
+    def _vouched(self, path: str) -> bool:
+        return self._source is not None and self._source.vouches(path)
 
     def _exact(self, qualified: str) -> Component:
         self._provide(qualified.partition("/")[0])

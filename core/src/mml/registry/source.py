@@ -31,3 +31,7 @@ class ComponentSource(Protocol):
     def absence(self, name: str, plugin: str | None) -> Absence:
         """Say why `name` may be missing; `plugin` is where it was looked for, None for everywhere."""
         ...
+
+    def vouches(self, path: str) -> bool:
+        """Whether a Python path leads to a class that a plugin claims, within that plugin's framework."""
+        ...
