@@ -314,12 +314,19 @@ class ModelGraph(ExperimentNode):
                 )
         for label in nodes:
             entry = state["nodes"][label]
-            if not isinstance(entry, dict) or set(entry) != {"model", "frozen"}:
+            known = (None, "user", "fit")
+            if (
+                not isinstance(entry, dict)
+                or set(entry) != {"model", "frozen"}
+                or entry["frozen"] not in known
+            ):
                 raise StateError(
                     "The state of a node holds its model's values and who froze it.",
                     where={"graph": self.label, "node": label},
-                    expected="keys 'model' and 'frozen'",
-                    found=str(sorted(entry)) if isinstance(entry, dict) else repr(entry),
+                    expected=f"keys 'model' and 'frozen', one of {known}",
+                    found=repr(entry)
+                    if not isinstance(entry, dict)
+                    else f"{sorted(entry)}, frozen {entry.get('frozen')!r}",
                 )
         for name, optimizer in self.optimizers().items():
             optimizer.check_state(state["optimizers"][name])

@@ -87,7 +87,7 @@ def _check_references(nodes: Nodes) -> None:
                 )
             if target.uuid != reference.uuid:
                 raise GraphError(
-                    f"The node {label!r} reads from another node called {reference.label!r}, not the graph's.",
+                    f"The node {label!r} reads another node called {reference.label!r} than the graph's.",
                     where={"node": label},
                     hint="Create the nodes of one graph together, or re-wire the node to the new one.",
                 )

@@ -19,13 +19,22 @@ def node_from_config(config: Config) -> ComputeNode:
     UnknownComponentError
         If the kind is a merge that no plugin registered.
     """
-    kind = config.get("node")
+    kind = config.get("node") if isinstance(config, dict) else None
     if not isinstance(kind, str):
         raise ConfigError(
-            "A node's configuration names its kind.", expected="a key 'node'", found=str(sorted(config))
+            "A node's configuration names its kind.",
+            expected="a mapping with a key 'node'",
+            found=repr(config),
         )
     cls = ModelNode if kind == "model" else registry("merge_nodes").load(kind)
-    made = cls.from_config(config)
+    try:
+        made = cls.from_config(config)
+    except (KeyError, TypeError) as cause:
+        raise ConfigError(
+            f"The configuration of a node of kind {kind!r} lacks a key or has one too many: {cause}",
+            where={"node": config.get("label")},
+            found=str(sorted(config)),
+        ) from cause
     if not isinstance(made, ComputeNode):
         raise ConfigError(f"{kind!r} is no kind of node.", found=type(made).__name__)
     return made

@@ -6,8 +6,10 @@ block of steps at once.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import ClassVar
 
 import numpy as np
@@ -37,6 +39,19 @@ class Schedule(ABC):
         """Return name and settings."""
         return {"schedule": self.name, **asdict(self)}  # type: ignore[call-overload]  # all are dataclasses
 
+    @classmethod
+    def from_config(cls, config: Config) -> Schedule:
+        """Build an equal schedule."""
+        return as_schedule(config)
+
+    def _require(self, setting: str, wanted: str, *, met: bool) -> None:
+        if not met:
+            raise OptimizerError(
+                f"The schedule {self.name!r} got a bad {setting}.",
+                expected=f"{setting}: {wanted}",
+                found=repr(getattr(self, setting)),
+            )
+
 
 @dataclass(frozen=True)
 class ConstantSchedule(Schedule):
@@ -57,6 +72,10 @@ class StepSchedule(Schedule):
     step_size: int = 1000
     gamma: float = 0.1
 
+    def __post_init__(self) -> None:
+        self._require("step_size", "a whole number above 0", met=_is_count(self.step_size))
+        self._require("gamma", "a number above 0", met=_is_number(self.gamma, above=0.0))
+
     def factors(self, start: int, count: int, *, total: int) -> np.ndarray:  # noqa: ARG002 -- open end
         """Return ``gamma ** (step // step_size)``."""
         return np.asarray(self.gamma ** (np.arange(start, start + count) // self.step_size), dtype=np.float64)
@@ -68,6 +87,10 @@ class CosineSchedule(Schedule):
 
     name: ClassVar[str] = "cosine"
     minimum: float = 0.0
+
+    def __post_init__(self) -> None:
+        within = _is_number(self.minimum) and 0 <= self.minimum <= 1
+        self._require("minimum", "a factor from 0 to 1", met=within)
 
     def factors(self, start: int, count: int, *, total: int) -> np.ndarray:
         """Return the cosine from 1 to `minimum`."""
@@ -82,14 +105,26 @@ class WarmupSchedule(Schedule):
     name: ClassVar[str] = "warmup"
     steps: int = 100
 
+    def __post_init__(self) -> None:
+        self._require("steps", "a whole number above 0", met=_is_count(self.steps))
+
     def factors(self, start: int, count: int, *, total: int) -> np.ndarray:  # noqa: ARG002 -- own length
         """Return ``min(1, (step + 1) / steps)``."""
-        return np.minimum((np.arange(start, start + count) + 1) / max(self.steps, 1), 1.0)
+        return np.minimum((np.arange(start, start + count) + 1) / self.steps, 1.0)
 
 
 @dataclass(frozen=True)
 class OneCycleSchedule(Schedule):
-    """Rise along a cosine from ``1 / div_factor`` to 1, then fall to ``1 / final_div_factor``.
+    """Rise along a cosine from ``1 / div_factor`` to 1, then fall to that divided by `final_div_factor`.
+
+    Parameters
+    ----------
+    rise : float
+        Share of the phase that rises.
+    div_factor : float
+        The peak over the first rate.
+    final_div_factor : float
+        The first rate over the last one.
 
     References
     ----------
@@ -100,6 +135,12 @@ class OneCycleSchedule(Schedule):
     rise: float = 0.3
     div_factor: float = 25.0
     final_div_factor: float = 1e4
+
+    def __post_init__(self) -> None:
+        within = _is_number(self.rise) and 0 < self.rise < 1
+        self._require("rise", "a share between 0 and 1", met=within)
+        for setting in ("div_factor", "final_div_factor"):
+            self._require(setting, "a number above 0", met=_is_number(getattr(self, setting), above=0.0))
 
     def factors(self, start: int, count: int, *, total: int) -> np.ndarray:
         """Return the cycle's factors; the base rate is its peak."""
@@ -129,11 +170,31 @@ def as_schedule(schedule: Schedule | str | Config | None) -> Schedule:
         return ConstantSchedule()
     if isinstance(schedule, Schedule):
         return schedule
+    if not isinstance(schedule, str | Mapping) or (
+        isinstance(schedule, Mapping) and "schedule" not in schedule
+    ):
+        raise OptimizerError(
+            "A schedule is a name, or a mapping with a name under 'schedule'.",
+            expected="such as 'cosine' or {'schedule': 'step', 'step_size': 100}",
+            found=repr(schedule),
+        )
     settings = {"schedule": schedule} if isinstance(schedule, str) else dict(schedule)
-    name = str(settings.pop("schedule", ""))
+    name = str(settings.pop("schedule"))
     if name not in _SCHEDULES:
         raise OptimizerError(f"Unknown schedule {name!r}.", hint=did_you_mean(name, _SCHEDULES))
-    try:
-        return _SCHEDULES[name](**settings)
-    except TypeError as cause:
-        raise OptimizerError(f"The schedule {name!r} does not take these settings: {cause}") from cause
+    known = [one.name for one in fields(_SCHEDULES[name])]  # type: ignore[arg-type]  # all are dataclasses
+    for setting in settings:
+        if setting not in known:
+            raise OptimizerError(
+                f"The schedule {name!r} has no setting {setting!r}.", hint=did_you_mean(str(setting), known)
+            )
+    return _SCHEDULES[name](**settings)
+
+
+def _is_number(value: object, *, above: float = -math.inf) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and above < value < math.inf  # type: ignore[operator]  # it is a number
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
