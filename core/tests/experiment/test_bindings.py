@@ -245,12 +245,9 @@ class TestRefusals:
         error = self.refused(train(bound("a", split="train")), PhaseError, "no input binding")
         assert "node 'b'" in error.where
 
-    def test_a_set_without_rows(self):
-        none = np.zeros((0, 1), dtype=np.float32)
-        data = mml.FeatureSet.from_dict("rows", {"x": none, "y": none}, feature_keys="x", target_keys="y")
-        with pytest.raises(SplitError, match="no rows") as caught:
-            two_heads(data, data).run_phase(train(bound("*")))
-        assert "phase 'train', node 'a', FeatureSet 'rows'" in caught.value.where
+    def test_an_empty_split_where_it_is_made(self):
+        with pytest.raises(SplitError, match="would be empty"):
+            data_set(ratios={"train": 0.99, "val": 0.01})
 
     def test_a_sampler_whose_last_batch_is_its_only_one_and_dropped(self):
         sampler = mml.SimpleSampler(batch_size=16, drop_last=True)

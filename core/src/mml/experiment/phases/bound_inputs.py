@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mml.context import ExperimentContext
-from mml.data import FeatureSet, FeatureSetReference, FeatureSetView
-from mml.errors import MMLError, PhaseError, SplitError, did_you_mean
+from mml.data import FeatureSetReference, FeatureSetView
+from mml.errors import MMLError, PhaseError, did_you_mean
 from mml.experiment.phases.input_binding import EVERY_HEAD, InputBinding
 from mml.graph import GraphNode, ModelGraph
 from mml.graph.plan import Lane
@@ -80,7 +80,7 @@ def bind_inputs(
     Raises
     ------
     PhaseError, SplitError
-        If a node, FeatureSet or split does not exist, a split is empty, or a head is bound twice.
+        If a node, FeatureSet or split does not exist, or a head is bound twice.
     """
     targets = _targets(bindings, graph, list(graph.head_nodes if heads is None else heads), phase)
     lanes: list[Lane] = []
@@ -92,12 +92,13 @@ def bind_inputs(
         where = {"phase": phase, "node": target.head}
         try:
             featureset = target.reference.resolve(context)
-            view = _view(featureset, target.binding.split)
+            split = target.binding.split
+            view = featureset.view() if split is None else featureset[split]
             sampler = _sampler(target.binding.sampler, view, default_batch_size)
-            key = (sampler.key(), featureset.uuid, target.binding.split, target.binding.stream)
+            key = (sampler.key(), featureset.uuid, split, target.binding.stream)
             if key not in keys:
                 keys[key] = len(samplers)
-                stream_seed = derive_seed(seed, "sampler", featureset.label, str(target.binding.split), phase)
+                stream_seed = derive_seed(seed, "sampler", featureset.label, str(split), phase)
                 samplers.append(sampler.bind(view, seed=stream_seed, stream=target.binding.stream))
         except MMLError as error:
             raise error.located(where) from error.__cause__
@@ -171,17 +172,6 @@ def _inputs_of(binding: InputBinding, graph: ModelGraph, head: str, phase: str) 
         expected=" or ".join(repr(one.reference.label) for one in own),
         found=repr(wanted.label),
     )
-
-
-def _view(featureset: FeatureSet, split: str | None) -> FeatureSetView:
-    view = featureset.view() if split is None else featureset[split]
-    if len(view) == 0:
-        raise SplitError(
-            "The split has no rows.",
-            where={"FeatureSet": featureset.label, "split": split},
-            hint="Split again with a larger share for it.",
-        )
-    return view
 
 
 def _sampler(sampler: Any, view: FeatureSetView, batch_size: int | None) -> Any:
