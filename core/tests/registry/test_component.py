@@ -5,6 +5,8 @@ from __future__ import annotations
 import collections
 import dataclasses
 
+import sys
+
 import pytest
 
 from mml.errors import PluginError, RegistrationError, UnknownComponentError
@@ -86,3 +88,16 @@ def test_a_dotted_path_whose_module_fails_is_a_plugin_error(code, tmp_path, monk
     with pytest.raises(PluginError, match="failing_user_module") as caught:
         Registry("losses").load("failing_user_module.loss")
     assert isinstance(caught.value.__cause__, ValueError | SystemExit)
+
+
+def test_a_path_through_a_submodule_whose_name_its_package_deleted_is_found(tmp_path, monkeypatch):
+    package = tmp_path / "hiding_package"
+    package.mkdir()
+    (package / "inner.py").write_text("class Found: ...")
+    (package / "__init__.py").write_text("from hiding_package import inner\nFound = inner.Found\ndel inner")
+    monkeypatch.syspath_prepend(tmp_path)
+    path = "hiding_package.inner.Found"
+    found = Component("models", "", path, path).load()
+    assert found.__qualname__ == "Found"
+    for name in ("hiding_package", "hiding_package.inner"):
+        sys.modules.pop(name)

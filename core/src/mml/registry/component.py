@@ -124,9 +124,11 @@ def _import_path(component: Component) -> Any:
     try:
         found = importlib.import_module(parts[0])
         for position, part in enumerate(parts[1:], start=2):
-            if not hasattr(found, part):
-                importlib.import_module(".".join(parts[:position]))
-            found = getattr(found, part)
+            if hasattr(found, part):
+                found = getattr(found, part)
+            else:
+                # What import returns, not the attribute: a package may delete the name of its submodule.
+                found = importlib.import_module(".".join(parts[:position]))
     except KeyboardInterrupt:
         raise
     except ModuleNotFoundError as cause:

@@ -53,7 +53,7 @@ def check_path(path: str, *, what: str, vouched: Callable[[str], bool]) -> None:
     if trusted is None or any(path == one or path.startswith(f"{one}.") for one in trusted) or vouched(path):
         return
     raise ConfigError(
-        f"The file names the Python object {path!r} as a {what}; loading a file runs no code that it names.",
+        f"The file names a Python object as {what}: {path!r}. Loading a file runs no code that it names.",
         expected="a registered component, or a class that an installed plugin claims",
         hint=f"If you know the code, load with trusted=[{path.rpartition('.')[0]!r}].",
     )

@@ -83,7 +83,7 @@ class Optimizer:
     def name(self) -> str:
         """Short name."""
         if isinstance(self.optimizer, str):
-            return self.optimizer.rpartition("/")[2]
+            return self.optimizer.rpartition("/")[2].rpartition(".")[2]
         return str(self.optimizer.__name__)
 
     def resolve(self, backend: ComputeBackend) -> Any:
@@ -114,6 +114,9 @@ class Optimizer:
                 hint=f"Use the short name {component.name!r}.",
             )
         target = component.load()
+        if not component.plugin and not hasattr(target, "slot_names"):
+            # A framework's own class, found again by the path that a configuration holds.
+            return backend.wrap_optimizer(target, dict(self.kwargs))
         known = set(inspect.signature(target).parameters)
         for setting in self.kwargs:
             if setting not in known:
