@@ -59,8 +59,13 @@ class ExperimentDocument:
         self.tree = tree
         self.folder = folder or Path()
         self.allow_imports = allow_imports
-        self._lines = lines
         self._places = places or {}
+        # Below an override the text's lines say nothing any more.
+        self._lines = {
+            path: line
+            for path, line in lines.items()
+            if not any(path[: len(changed)] == changed for changed in self._places)
+        }
         reader = Reader(tree, allow_imports=allow_imports)
         spec = reader.read()
         if spec is None:
@@ -154,7 +159,10 @@ class ExperimentDocument:
             if near in self._places:
                 return mistake.at(place=self._places[near])
             if near in self._lines:
-                return mistake.at(line=self._lines[near])
+                below = [
+                    one for path, one in self._places.items() if path[: len(mistake.path)] == mistake.path
+                ]
+                return mistake.at(line=self._lines[near], place=f"with {', '.join(below)}" if below else None)
         return mistake
 
     def __repr__(self) -> str:

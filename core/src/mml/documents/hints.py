@@ -101,6 +101,16 @@ def told(value: Any) -> str:
     return f"{kind}: {value!r}"[:200]
 
 
+def misfit(path: Path) -> str:
+    """Say that a value is not of the right kind."""
+    if not path:
+        return "The document does not fit."
+    last = path[-1]
+    return (
+        f"The entry {last} does not fit." if isinstance(last, int) else f"The value of {last!r} does not fit."
+    )
+
+
 def inside(path: Path) -> str:
     """Return the end of a sentence that says where."""
     return f" in {shown(path)}" if path else ""

@@ -29,6 +29,8 @@ class Mistake:
         From 1; None where it is looked up by the path.
     place : str, optional
         Instead of a line, where the value came from elsewhere, such as ``--set seed=x``.
+    inner : str, optional
+        Where inside that place, as an error told it.
     expected, found, hint : str, optional
         As in `MMLError`.
     cause : Exception, optional
@@ -39,6 +41,7 @@ class Mistake:
     what: str
     line: int | None = None
     place: str | None = None
+    inner: str | None = None
     expected: str | None = None
     found: str | None = None
     hint: str | None = None
@@ -47,8 +50,8 @@ class Mistake:
     @property
     def where(self) -> str:
         """Line and path."""
-        line = self.place or (None if self.line is None else f"line {self.line}")
-        return ", ".join(part for part in (line, shown(self.path)) if part)
+        line = None if self.line is None else f"line {self.line}"
+        return ", ".join(part for part in (line, self.place, shown(self.path), self.inner) if part)
 
     def at(self, *, line: int | None = None, place: str | None = None) -> Mistake:
         """Return the mistake with its line, or what stands for one."""
@@ -59,9 +62,14 @@ class Mistake:
         """Describe an error that a part of the document caused."""
         if not isinstance(error, MMLError):
             return cls(path, f"This was refused: {error}", cause=error)
-        found = ", ".join(part for part in (error.found, error.where and f"in {error.where}") if part)
         return cls(
-            path, error.what, expected=error.expected, found=found or None, hint=error.hint, cause=error
+            path,
+            error.what,
+            inner=error.where,
+            expected=error.expected,
+            found=error.found,
+            hint=error.hint,
+            cause=error,
         )
 
 

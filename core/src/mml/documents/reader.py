@@ -7,6 +7,7 @@ are looked up, and never imported unless imports are allowed; names of other par
 from __future__ import annotations
 
 import types
+from dataclasses import replace
 from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
@@ -17,6 +18,7 @@ from mml.documents.hints import (
     hints_of,
     inside,
     is_misspelt,
+    misfit,
     named,
     purpose,
     takes,
@@ -177,7 +179,7 @@ class Reader:
         if len(options) == 1:
             return self._read(value, options[0], path)
         expected = " or ".join(dict.fromkeys(named(one) for one in options))
-        return self._say(path, f"This does not fit{inside(path)}.", expected=expected, found=told(value))
+        return self._say(path, misfit(path), expected=expected, found=told(value))
 
     def _leaf(self, value: Any, hint: Any, path: Path) -> Any:
         if get_origin(hint) is Literal and isinstance(value, str) and value not in get_args(hint):
@@ -188,7 +190,7 @@ class Reader:
         except msgspec.ValidationError as cause:
             return self._say(
                 path,
-                f"This does not fit{inside(path)}.",
+                misfit(path),
                 expected=expected_text(hint, cause),
                 found=told(value),
             )
@@ -228,9 +230,8 @@ class Reader:
         try:
             component = registry(mark.kind).resolve(name, allow_import=self._allow_imports)
         except MMLError as error:
-            return self._say(
-                path, error.what, expected=error.expected, found=error.found, hint=error.hint, cause=error
-            )
+            self.mistakes.append(self._unknown(Mistake.of(path, error), name))
+            return INVALID
         use = ComponentUse(mark.kind, name, settings, path)
         known = SETTINGS.get((mark.kind, component.qualified))
         if known is not None:
@@ -240,3 +241,9 @@ class Reader:
             use = ComponentUse(mark.kind, name, msgspec.structs.asdict(read), path)
         self.components.append(use)
         return use
+
+    def _unknown(self, mistake: Mistake, name: str) -> Mistake:
+        if self._allow_imports or "." not in name or "/" in name:
+            return mistake
+        trust = "If you trust the document, allow imports: `--allow-imports`."
+        return replace(mistake, hint=f"{mistake.hint or ''} {trust}".strip())

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from mml.documents.format import SETTINGS
-from mml.documents.hints import inside, named, told
-from mml.documents.mistakes import Mistake
+from mml.documents.hints import misfit, named, told
+from mml.documents.mistakes import Mistake, Path
 from mml.documents.parts import ComponentUse
 from mml.errors import MMLError, did_you_mean
 from mml.graph import Model, Optimizer
@@ -60,15 +60,14 @@ def _mistakes(use: ComponentUse, component: Component, target: Any) -> list[Mist
     known = _known(use, component, target)
     if known is None:
         return []
-    found = []
+    found: list[Mistake] = []
     for key, value in use.settings.items():
         path = (*use.path, key)
-        if key not in known:
+        if key in known:
+            found += _misfits(value, known[key], path)
+        else:
             what = f"The {noun(use.kind)} {use.name!r} has no setting {key!r}."
             found.append(Mistake(path, what, hint=did_you_mean(str(key), known)))
-        elif not _fits(value, known[key]):
-            what = f"This does not fit{inside(path)}."
-            found.append(Mistake(path, what, expected=_told_hint(known[key]), found=told(value)))
     return found
 
 
@@ -114,10 +113,22 @@ def _hints(target: Any) -> dict[str, Any]:
         return {}
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def _misfits(value: Any, hint: Any, path: Path) -> Iterator[Mistake]:
+    """Yield what does not fit an annotation, at the innermost place that tells it."""
     plain = _plain(hint)
-    if plain is None:
-        return True
+    if plain is None or _fits(value, plain):
+        return
+    options = get_args(plain) if get_origin(plain) in (Union, types.UnionType) else (plain,)
+    inner = [one for one in options if get_origin(one) in (list, dict) and isinstance(value, get_origin(one))]
+    if not inner:
+        yield Mistake(path, misfit(path), expected=_told_hint(plain), found=told(value))
+        return
+    item = get_args(inner[0])[-1]
+    for key, one in value.items() if isinstance(value, dict) else enumerate(value):
+        yield from _misfits(one, item, (*path, key))
+
+
+def _fits(value: Any, plain: Any) -> bool:
     try:
         msgspec.convert(value, plain)
     except msgspec.ValidationError:

@@ -20,7 +20,13 @@ def finished_line(path: str, results: Any) -> RenderableType:
     mark, colour = _MARKS.get(results.status, ("·", "dim"))
     status = "" if results.status == "completed" else f"  {results.status}"
     return Text.assemble(
-        (f"{mark} ", colour), (path, "bold"), (status, colour), "  ", (outcome(results), "dim")
+        (f"{mark} ", colour),
+        (path, "bold"),
+        (status, colour),
+        "  ",
+        (outcome(results), "dim"),
+        overflow="ellipsis",
+        no_wrap=True,
     )
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mml.experiment.results import PhaseGroupResults, PhaseResults
 from mml.files import state_digest
 
 if TYPE_CHECKING:
     from mml.experiment.experiment import Experiment
-    from mml.experiment.results import ExperimentRun, PhaseResults
+    from mml.experiment.results import ExperimentRun
 
 _MOST_METRICS = 5
 _DIGITS_OF_DIGEST = 12
@@ -75,7 +76,7 @@ class RunReport:
             status=run.status,
             seed=experiment.seed,
             weights="" if graph is None else state_digest(graph.get_state()),
-            phases=tuple(_phase(path, one) for path, one in run.results.flatten().items()),
+            phases=tuple(_phase(path, one) for path, one in _by_path(run.results)),
             seconds=run.duration_s,
         )
 
@@ -105,11 +106,19 @@ class RunReport:
         rows = [["phase", "status", "epochs", *names, "time"]]
         for one in self.phases:
             short = {_short(name): value for name, value in one.metrics.items()}
-            cells = [f"{short[name]:.4f}" if name in short else "" for name in names]
+            cells = [_number(short[name]) if name in short else "" for name in names]
             rows.append([one.path, one.status, str(one.epochs or ""), *cells, _seconds(one.seconds)])
         weights = f", weights {self.weights[:_DIGITS_OF_DIGEST]}" if self.weights else ""
         last = f"{self.label}, seed {self.seed}: {self.status} in {_seconds(self.seconds)}{weights}"
         return "\n".join([*_aligned(rows), "", last])
+
+
+def _by_path(group: PhaseGroupResults) -> Iterator[tuple[str, PhaseResults]]:
+    for label, one in group.items():
+        if isinstance(one, PhaseResults):
+            yield label, one
+        else:
+            yield from ((f"{label}/{path}", found) for path, found in _by_path(one))
 
 
 def _phase(path: str, results: PhaseResults) -> PhaseReport:
@@ -133,6 +142,10 @@ def _short(name: str) -> str:
     for prefix in _PREFIXES:
         name = name.removeprefix(prefix)
     return name
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}" if value == 0 or abs(value) >= 1e-3 else f"{value:.2g}"
 
 
 def _seconds(value: float | None) -> str:

@@ -105,12 +105,12 @@ def headline(metrics: dict[str, float], *, limit: int = 3) -> str:
 
 
 def outcome(results: Any) -> str:
-    """Render in one line how a phase ended: epochs, metrics, time."""
+    """Render in one line how a phase ended: epochs, time, metrics."""
     epochs = len(results.epoch_indices) if type(results).__name__ == "TrainResults" else 0
     parts = [
         f"{epochs} epoch{'s' * (epochs > 1)}" if epochs else "",
-        headline(latest_metrics(results)),
         "" if results.duration_s is None else f"{results.duration_s:.1f} s",
+        headline(latest_metrics(results)),
     ]
     return "  ".join(part for part in parts if part)
 
