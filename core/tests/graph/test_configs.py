@@ -217,7 +217,18 @@ def test_each_node_builds_again_by_its_kind():
             assert node_from_config(through_json(node.get_config())) == node, label
 
 
-@pytest.mark.parametrize("config", [{}, {"node": 3}, {"node": "concta"}, 3, None])
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"node": 3},
+        {"node": "concta"},
+        3,
+        None,
+        {"node": "model", "label": "a"},
+        {"node": "concat", "label": "a", "upstreams": [], "axis": 3},
+    ],
+)
 def test_a_config_of_no_node_is_refused(config):
     with pytest.raises(MMLError):
         node_from_config(config)

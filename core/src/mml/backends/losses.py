@@ -13,7 +13,7 @@ import numpy as np
 
 from mml.backends.ops import ArrayOps
 from mml.backends.segment import SegmentLoss
-from mml.errors import LossError, ShapeError
+from mml.errors import LossError, MMLError, ShapeError
 
 
 class CanonicalLoss:
@@ -54,7 +54,15 @@ class CallableLoss:
 
     def __call__(self, *values: Any, reduction: str = "mean", **named: Any) -> Any:
         """Compute the loss of values of shape ``(rows, ...)``."""
-        result = self.function(*values, **named)
+        try:
+            result = self.function(*values, **named)
+        except MMLError:
+            raise
+        except Exception as cause:
+            raise LossError(
+                f"The loss {self.function!r} raised {type(cause).__name__}: {cause}",
+                found=f"values of shapes {[tuple(one.shape) for one in (*values, *named.values())]}",
+            ) from cause
         shape = getattr(result, "shape", None)
         if shape is None:
             raise LossError(

@@ -220,7 +220,10 @@ class Routes:
         """
         role, key = self.role_and_key(loss, value)
         if key is not None:
-            return self._column(loss.on, role, value.domain, key)
+            try:
+                return self._column(loss.on, role, value.domain, key)
+            except ColumnError as error:
+                raise error.located({"input": value.text}) from error.__cause__
         found = (
             self._all_features(loss.on, role)
             if value.domain == FEATURES

@@ -170,9 +170,7 @@ def as_schedule(schedule: Schedule | str | Config | None) -> Schedule:
         return ConstantSchedule()
     if isinstance(schedule, Schedule):
         return schedule
-    if not isinstance(schedule, str | Mapping) or (
-        isinstance(schedule, Mapping) and "schedule" not in schedule
-    ):
+    if not isinstance(schedule, str) and not (isinstance(schedule, Mapping) and "schedule" in schedule):
         raise OptimizerError(
             "A schedule is a name, or a mapping with a name under 'schedule'.",
             expected="such as 'cosine' or {'schedule': 'step', 'step_size': 100}",
