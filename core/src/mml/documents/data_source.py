@@ -54,7 +54,7 @@ def _saved(label: str, path: Path) -> FeatureSet:
 
 def _npz(path: Path) -> dict[str, np.ndarray]:
     # Without pickle: arrays of objects would run code of the file.
-    with np.load(path, allow_pickle=False) as arrays:
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
         return {name: arrays[name] for name in arrays.files}
 
 

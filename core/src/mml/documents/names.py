@@ -21,10 +21,10 @@ def _keys(section: Any) -> frozenset[str]:
 
 
 def _splits(data: Any) -> frozenset[str] | None:
-    """Return the splits that core's splitters make; None where another splitter or a file may bring more."""
+    """Return the splits that the data will have; None where only building it can tell."""
     names: set[str] = set()
     for one in data.values() if isinstance(data, dict) else ():
-        if not isinstance(one, dict) or "file" in one:
+        if not isinstance(one, dict) or str(one.get("file")).endswith(".mml"):
             return None
         for split in one.get("splits") or ():
             use = split.get("splitter") if isinstance(split, dict) else None
