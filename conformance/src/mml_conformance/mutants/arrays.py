@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from mml.backends import owned_array
 from mml_conformance.mutants.mutant import Mutant
 from mml_conformance.reference.backend import ReferenceBackend
-from mml_conformance.reference.convert import to_array
 
 
 def _entering(change: Callable[[np.ndarray], np.ndarray]) -> type[ReferenceBackend]:
@@ -22,21 +22,21 @@ def _entering(change: Callable[[np.ndarray], np.ndarray]) -> type[ReferenceBacke
 
 
 def _narrowed(array: np.ndarray) -> np.ndarray:
-    kept = to_array(array)
+    kept = owned_array(array)
     return kept.astype(np.float32) if kept.dtype == np.float64 else kept
 
 
 def _in_memory_order(array: np.ndarray) -> np.ndarray:
-    return to_array(array).ravel(order="K").reshape(array.shape) if array.ndim > 1 else to_array(array)
+    return owned_array(array).ravel(order="K").reshape(array.shape) if array.ndim > 1 else owned_array(array)
 
 
 def _through_float(array: np.ndarray) -> np.ndarray:
-    kept = to_array(array)
+    kept = owned_array(array)
     return kept.astype(np.float64).astype(kept.dtype) if kept.dtype == np.int64 else kept + kept.dtype.type(0)
 
 
 def _aliased(array: np.ndarray) -> np.ndarray:
-    to_array(array)
+    owned_array(array)
     return array
 
 
@@ -59,7 +59,7 @@ class AnyDevice(ReferenceBackend):
 MUTANTS = (
     Mutant("float64 to float32 on entry", _entering(_narrowed), ("CONV-dtypes", "CONV-bits")),
     Mutant("layout ignored", _entering(_in_memory_order), ("CONV-layouts",)),
-    Mutant("0-d promoted", _entering(lambda array: np.atleast_1d(to_array(array))), ("CONV-shapes",)),
+    Mutant("0-d promoted", _entering(lambda array: np.atleast_1d(owned_array(array))), ("CONV-shapes",)),
     Mutant("integers through float", _entering(_through_float), ("CONV-bits",)),
     Mutant("host buffer aliased", _entering(_aliased), ("CONV-owned",)),
     Mutant("anything enters", _entering(np.array), ("CONV-refused",)),

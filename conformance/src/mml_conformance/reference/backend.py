@@ -22,10 +22,10 @@ from mml.backends import (
     Program,
     Segment,
     StepGradients,
+    owned_array,
 )
 from mml.backends.default_program import DefaultProgram
 from mml.errors import BackendError, ModelError
-from mml_conformance.reference.convert import to_array
 from mml_conformance.reference.losses import ReferenceLoss
 from mml_conformance.reference.models import Mlp, ReferenceModel
 from mml_conformance.reference.step import Step
@@ -58,11 +58,11 @@ class ReferenceBackend(ComputeBackend):
     def to_array(self, array: np.ndarray, *, device: str | None = None) -> np.ndarray:
         """Return an owned copy."""
         self.device_name(device)
-        return to_array(array)
+        return owned_array(array)
 
     def to_numpy(self, array: Any) -> np.ndarray:
         """Return an owned copy."""
-        return np.array(to_array(array))
+        return owned_array(array)
 
     def is_native(self, array: Any) -> bool:
         """Whether it is a NumPy array."""

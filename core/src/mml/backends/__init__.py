@@ -7,6 +7,7 @@ from mml.backends.contract import ComputeBackend, ModelSource, StepGradients
 from mml.backends.losses import CallableLoss, CanonicalLoss, loss_on_rows, require_equal_shapes
 from mml.backends.names import Backend
 from mml.backends.ops import ArrayOps, NumpyOps
+from mml.backends.owned_arrays import owned_array
 from mml.backends.program import Block, BlockResult, Controls, Program
 from mml.backends.segment import Call, Segment, SegmentInput, SegmentLoss, SegmentOptimizer
 
@@ -34,5 +35,6 @@ __all__ = [
     "convert",
     "get_backend",
     "loss_on_rows",
+    "owned_array",
     "require_equal_shapes",
 ]

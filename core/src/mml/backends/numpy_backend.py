@@ -15,6 +15,7 @@ from mml.backends.capabilities import Capabilities
 from mml.backends.contract import ComputeBackend, ModelSource, StepGradients
 from mml.backends.losses import loss_on_rows
 from mml.backends.ops import NumpyOps
+from mml.backends.owned_arrays import owned_array
 from mml.backends.segment import Call, Segment
 from mml.errors import ConfigError, ModelError, ShapeError, StateError
 from mml.protocols import Config, State
@@ -43,11 +44,11 @@ class NumpyBackend(ComputeBackend):
     def to_array(self, array: np.ndarray, *, device: str | None = None) -> np.ndarray:
         """Return an owned copy."""
         self.device_name(device)
-        return np.array(array)
+        return owned_array(array)
 
     def to_numpy(self, array: Any) -> np.ndarray:
         """Return an owned copy."""
-        return np.array(array)
+        return owned_array(array)
 
     def is_native(self, array: Any) -> bool:
         """Whether it is a NumPy array."""

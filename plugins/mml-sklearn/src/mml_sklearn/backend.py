@@ -8,7 +8,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mml.backends import BaseModel, Capabilities, ComputeBackend, ModelSource, NumpyOps, Program, Segment
+from mml.backends import (
+    BaseModel,
+    Capabilities,
+    ComputeBackend,
+    ModelSource,
+    NumpyOps,
+    Program,
+    Segment,
+    owned_array,
+)
 from mml.errors import ModelError
 from mml_sklearn.arguments import make
 from mml_sklearn.models import ScikitWrapper
@@ -47,11 +56,11 @@ class SklearnBackend(ComputeBackend):
     def to_array(self, array: np.ndarray, *, device: str | None = None) -> np.ndarray:
         """Return an owned copy."""
         self.device_name(device)
-        return np.array(array)
+        return owned_array(array)
 
     def to_numpy(self, array: Any) -> np.ndarray:
         """Return an owned copy."""
-        return np.array(array)
+        return owned_array(array)
 
     def is_native(self, array: Any) -> bool:
         """Whether it is a NumPy array."""

@@ -1,4 +1,4 @@
-"""Arrays in and out of the reference backend: owned copies with equal dtype, shape and bits."""
+"""Owned copies of NumPy arrays, for backends whose native array is NumPy's own."""
 
 from __future__ import annotations
 
@@ -12,23 +12,30 @@ _KINDS = "biufc"
 _LONG = "gG"
 
 
-def to_array(array: Any) -> np.ndarray:
-    """Return an owned, writable copy of a NumPy array; refuse dtypes that no framework shares."""
+def owned_array(array: Any) -> np.ndarray:
+    """Return an owned, writable copy with equal dtype, shape and bits.
+
+    Raises
+    ------
+    BackendError
+        If it is no NumPy array, or of a dtype that no framework shares: objects, text, dates, long doubles,
+        foreign byte order.
+    """
     if not isinstance(array, np.ndarray | np.generic):
         raise BackendError(
-            "Only NumPy arrays enter the reference backend.",
+            "Only NumPy arrays enter a backend.",
             expected="numpy.ndarray",
             found=f"{type(array).__module__}.{type(array).__qualname__}",
         )
     dtype = array.dtype
     if dtype.kind not in _KINDS or dtype.char in _LONG:
         raise BackendError(
-            "This dtype does not enter a backend.", expected="bool, int, float", found=str(dtype)
+            "This dtype does not enter a backend.", expected="bool, int, float or complex", found=repr(dtype)
         )
     if not dtype.isnative:
         raise BackendError(
             "Arrays of foreign byte order do not enter a backend.",
-            found=str(dtype),
+            found=repr(dtype),
             hint="Convert with array.astype(array.dtype.newbyteorder('=')).",
         )
     return np.array(array)
