@@ -17,6 +17,7 @@ from mml.data import FeatureSet
 from mml.errors import ConfigError, ExperimentError, MMLError
 from mml.experiment.callbacks.callback import ExperimentCallback
 from mml.experiment.callbacks.dispatcher import ExperimentDispatcher, tell_of_failure
+from mml.experiment.configuration import checked_config, several
 from mml.experiment.phases.phase import ExperimentPhase
 from mml.experiment.phases.phase_group import PhaseGroup
 from mml.experiment.progress import ProgressDisplay
@@ -297,7 +298,18 @@ class Experiment:
             As `get_config` returned it.
         featuresets : sequence of FeatureSet
             The data; looked up in the active context where left out.
+
+        Raises
+        ------
+        ConfigError
+            If a key is unknown or missing.
         """
+        config = checked_config(
+            config,
+            "an experiment",
+            required=("label", "graph", "execution_plan"),
+            optional=("seed", "deterministic", "callbacks"),
+        )
         outside = ExperimentContext.active()
         inside = ExperimentContext(policy=RegistrationPolicy.ERROR)
         with inside.activate():
@@ -316,9 +328,12 @@ class Experiment:
             experiment = cls(
                 config["label"],
                 graph,
-                seed=config["seed"],
-                deterministic=config["deterministic"],
-                callbacks=[ExperimentCallback.from_config(one) for one in config.get("callbacks", ())],
+                seed=config.get("seed", 0),
+                deterministic=config.get("deterministic", False),
+                callbacks=[
+                    ExperimentCallback.from_config(one)
+                    for one in several(config, "callbacks", "an experiment")
+                ],
             )
         experiment.execution_plan = PhaseGroup.from_config(config["execution_plan"])
         return experiment
