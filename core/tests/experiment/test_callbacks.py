@@ -60,8 +60,11 @@ class TestHooks:
         trace = Trace()
         fresh().run_phase(validation(batch_size=5, callbacks=[trace]))
         assert trace.calls == [
-            "phase_start", "batch_start 0.0", "batch_end 0.0", "batch_start 0.1", "batch_end 0.1", "phase_end",
-        ]  # fmt: skip
+            "phase_start",
+            *("batch_start 0.0", "batch_end 0.0"),
+            *("batch_start 0.1", "batch_end 0.1"),
+            "phase_end",
+        ]
 
     def test_of_a_failure_fire(self):
         class Boom(mml.Callback):
