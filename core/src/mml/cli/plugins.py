@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mml.cli.errors import FAILED, SUCCESS
 from mml.cli.output import console, print_json
@@ -26,11 +26,14 @@ def show_plugins(*, check: bool, as_json: bool) -> int:
     checks = check_plugins() if check else []
     failed = [one for one in checks if not one.ok]
     if as_json:
-        listed = {"plugins": [one.to_dict() for one in plugins]}
-        print_json({**listed, "checks": [one.to_dict() for one in checks]} if check else listed)
+        print_json([_with_checks(one, checks) if check else one.to_dict() for one in plugins])
     else:
         _show(console(), plugins, checks, failed, check=check)
     return FAILED if failed else SUCCESS
+
+
+def _with_checks(status: PluginStatus, checks: Sequence[TargetCheck]) -> dict[str, Any]:
+    return {**status.to_dict(), "checks": [one.to_dict() for one in checks if one.plugin == status.name]}
 
 
 def _show(
