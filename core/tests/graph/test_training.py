@@ -474,3 +474,23 @@ def test_upstreams_of_one_featureset_must_agree_row_by_row():
     with pytest.raises(mml.MMLError, match="different samples") as caught:
         toy.run(execution, [{"a": [3, 1, 2], "b": [3, 2, 1]}])
     assert "both" in str(caught.value)
+
+
+def test_running_statistics_of_a_node_that_no_live_loss_reaches_stay():
+    rows, others = toy.data(), toy.data(seed=1)
+    a = toy.dense("a", toy.reference(rows), 2, hidden=[4], batch_norm=True)
+    b = toy.dense("b", toy.reference(others), 2)
+    both = mml.ConcatNode("both", [a, b], concat_axis_targets="a")
+    graph = mml.ModelGraph([a, b, both, toy.dense("head", both)], optimizer="adam")
+    execution = prepared(graph, [mml.AppliedLoss("mse", on="head")], record=("a",))
+    before = graph.get_state()["nodes"]
+
+    (result,) = toy.run(execution, [{"a": [1, 2, 3], "b": [-1, -1, -1]}])
+
+    assert state_digest(graph.get_state()["nodes"]) == state_digest(before)
+    assert len(result.outputs[0][0].outputs) == 3
+    toy.run(execution, [{"a": [1, 2, 3], "b": [4, 5, 6]}])
+    moved = toy.values(graph, "a")
+    statistics = [name for name in moved if "running" in name]
+    assert statistics
+    assert all(not np.array_equal(moved[name], before["a"]["model"][name]) for name in statistics)

@@ -7,6 +7,7 @@ among the optimizer's slots, so that a checkpoint taken there resumes to the bit
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +42,7 @@ class DefaultProgram(Program):
             )
         self.backend = backend
         self.segment = segment
+        self._variants: dict[tuple[bool, ...], Segment] = {}
         self.models: dict[str, BaseModel] = {
             call.node: call.model for call in segment.calls if call.model is not None
         }
@@ -88,7 +90,8 @@ class DefaultProgram(Program):
         if self.segment.mode == "eval":
             return self.backend.forward(self.segment, values, rows, seed=seed)
         scales = self._scales(rows, step, controls)
-        result = self.backend.gradients(self.segment, values, rows, seed=seed, scales=scales)
+        segment = self._reached_segment(tuple(bool(rows[loss.rows]) for loss in self.segment.losses))
+        result = self.backend.gradients(segment, values, rows, seed=seed, scales=scales)
         for index, optimizer in enumerate(self.segment.optimizers):
             self._update(
                 optimizer,
@@ -97,6 +100,19 @@ class DefaultProgram(Program):
                 apply=controls.apply is None or bool(controls.apply[step, index]),
             )
         return result
+
+    def _reached_segment(self, live: tuple[bool, ...]) -> Segment:
+        """Let only calls learn that a loss with live rows reaches: others would move running statistics."""
+        if all(live):
+            return self.segment
+        if live not in self._variants:
+            losses = [loss for loss, counts in zip(self.segment.losses, live, strict=True) if counts]
+            reached = self.segment.reached_by(losses)
+            calls = tuple(
+                replace(call, learns=call.learns and call.key in reached) for call in self.segment.calls
+            )
+            self._variants[live] = replace(self.segment, calls=calls)
+        return self._variants[live]
 
     def _scales(self, rows: np.ndarray, step: int, controls: Controls) -> list[float]:
         scales = []

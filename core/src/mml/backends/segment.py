@@ -7,7 +7,7 @@ order, losses over named values, and who learns.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -210,3 +210,11 @@ class Segment:
     def learning(self) -> tuple[str, ...]:
         """Labels of the nodes that learn, in order, each once."""
         return tuple(dict.fromkeys(call.node for call in self.calls if call.learns))
+
+    def reached_by(self, losses: Iterable[SegmentLoss]) -> frozenset[str]:
+        """Return the keys of the calls that gradients of these losses flow through."""
+        values = {name for loss in losses for name in loss.arguments}
+        for call in reversed(self.calls):
+            if call.key in values:
+                values.update(call.sources)
+        return frozenset(call.key for call in self.calls if call.key in values)

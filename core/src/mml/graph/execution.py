@@ -19,6 +19,8 @@ from mml.graph.plan import Plan
 
 # With its segment: what a signature holds by identity must not be collected while the program is kept.
 ProgramCache = dict[Any, tuple[Segment, Program]]
+# By call key: the segment that computed it, and one native array a step.
+Values = dict[str, tuple[Segment, list[Any]]]
 
 
 @dataclass(slots=True)
@@ -94,7 +96,7 @@ class Execution:
 
     def run(self, block: LoadedBlock, start: int, stop: int) -> StepsResult:
         """Run the steps ``start`` to ``stop - 1`` of a block through every segment."""
-        values: dict[str, tuple[str, list[Any]]] = {}
+        values: Values = {}
         pending: list[tuple[tuple[int, ...], Any, str]] = []
         with ExitStack() as scopes:
             self._enter_scopes(scopes)
@@ -104,10 +106,10 @@ class Execution:
                 except MMLError as error:
                     labels = ", ".join(dict.fromkeys(call.node for call in planned.segment.calls))
                     raise (error.located({"nodes": labels}) if labels else error) from error.__cause__
-                backend = planned.segment.backend
-                values.update({key: (backend, list(steps)) for key, steps in result.outputs.items()})
+                made = {key: (planned.segment, list(steps)) for key, steps in result.outputs.items()}
+                values.update(made)
                 if planned.losses:
-                    pending.append((planned.losses, result.losses, backend))
+                    pending.append((planned.losses, result.losses, planned.segment.backend))
         rows = block.fed.counts[start:stop][:, list(self.plan.loss_rows)]
         return StepsResult(
             losses=self._losses(pending, stop - start),
@@ -134,9 +136,7 @@ class Execution:
                 entered.add(name)
                 scopes.enter_context(get_backend(name).scope(deterministic=planned.segment.deterministic))
 
-    def _run_segment(
-        self, number: int, block: LoadedBlock, part: slice, values: Mapping[str, tuple[str, list[Any]]]
-    ) -> BlockResult:
+    def _run_segment(self, number: int, block: LoadedBlock, part: slice, values: Values) -> BlockResult:
         segment = self.plan.segments[number].segment
         if segment.mode == "fit":
             self._build_rest()
@@ -155,7 +155,7 @@ class Execution:
         segment: Segment,
         block: LoadedBlock,
         part: slice,
-        values: Mapping[str, tuple[str, list[Any]]],
+        values: Values,
     ) -> Block:
         counts = block.fed.counts[part]
         arrays: dict[str, Any] = {}
@@ -163,9 +163,9 @@ class Execution:
             if entry.origin is None:
                 arrays[entry.name] = block.fed.array(self.plan.data[entry.name])[part]
                 continue
-            backend, native = values[entry.origin]
-            same = backend == segment.backend and segment.device is None
-            arrays[entry.name] = native if same else _on_host(native, backend, entry.dtype)
+            source, native = values[entry.origin]
+            same = (source.backend, source.device) == (segment.backend, segment.device)
+            arrays[entry.name] = native if same else _on_host(native, source.backend, entry.dtype)
         return Block(values=arrays, rows=counts)
 
     def _losses(
@@ -185,16 +185,14 @@ class Execution:
 
         return transfer
 
-    def _recorded(
-        self, block: LoadedBlock, step: int, position: int, values: Mapping[str, tuple[str, list[Any]]]
-    ) -> list[RecordedOutput]:
+    def _recorded(self, block: LoadedBlock, step: int, position: int, values: Values) -> list[RecordedOutput]:
         recorded = []
         for node, keys in self.plan.outputs.items():
             for role, key in keys:
-                backend, native = values[key]
+                source, native = values[key]
                 if native[position] is None:
                     continue
-                outputs = get_backend(backend).to_numpy(native[position])
+                outputs = get_backend(source.backend).to_numpy(native[position])
                 wanted = self.plan.targets.get(key)
                 targets = None if wanted is None else np.array(block.fed.array(wanted)[step, : len(outputs)])
                 lane, lane_role = self.plan.identities[key]

@@ -28,7 +28,8 @@ def check_reached(
         Naming the node and the mend.
     """
     for segment in segments:
-        reached = _reached(segment)
+        keys = segment.reached_by(segment.losses)
+        reached = {call.node for call in segment.calls if call.key in keys}
         for label in segment.learning:
             if by_gradient(label) and label not in reached:
                 raise PhaseError(
@@ -39,15 +40,6 @@ def check_reached(
                     "optimizer, so that losses further down reach it; freeze it, or name the learning "
                     "nodes in active_nodes.",
                 )
-
-
-def _reached(segment: Segment) -> set[str]:
-    """Return the labels of the nodes that gradients of the segment's losses flow through."""
-    values = {name for loss in segment.losses for name in loss.arguments}
-    for call in reversed(segment.calls):
-        if call.key in values:
-            values.update(call.sources)
-    return {call.node for call in segment.calls if call.key in values}
 
 
 def _found(losses: Sequence[AppliedLoss]) -> str:
