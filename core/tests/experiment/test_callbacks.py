@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import mml
-from mml.errors import FreezeWarning, PhaseError
+from mml.errors import FreezeWarning, MMLError, PhaseError
 
 from .toy import digest, experiment, in_own_context, mse, training, validation
 
@@ -221,6 +221,17 @@ class TestEvaluation:
         results = fresh().run_phase(training(n_epochs=1, callbacks=[evaluation]))
         assert {"val_mae", "val_rmse"} <= set(results.metric_store.names())
 
+    def test_a_metric_may_be_of_a_node_without_a_loss(self):
+        trunk = mml.AppliedLoss("mse", on="head")
+        phase = validation(losses=[trunk])
+        metric = mml.experiment.callbacks.OutputMetric(
+            mml.experiment.metrics.MeanAbsoluteError(), node="trunk"
+        )
+        with pytest.raises(MMLError, match="shape"):
+            # Its outputs are recorded, and are three columns beside targets of one.
+            fresh().run_phase(training(n_epochs=1, callbacks=[mml.Evaluation(phase, metrics=[metric])]))
+        assert phase.metrics == ()
+
     def test_an_eval_phase_logs_its_own_metrics(self):
         results = fresh().run_phase(validation(metrics=["mae"]))
         outputs, targets = results.stacked_tensors("head"), results.stacked_targets("head")
@@ -293,6 +304,19 @@ class TestEarlyStopping:
     def test_a_monitor_that_only_a_later_callback_logs_is_refused(self):
         with pytest.raises(PhaseError, match="before it"):
             fresh().run_phase(training(callbacks=[mml.EarlyStopping(), mml.Evaluation(validation())]))
+
+    def test_restoring_the_best_epoch_keeps_who_is_frozen_by_now(self):
+        class Later(mml.Callback):
+            def metrics_logged(self, phase):
+                return ("score",)
+
+            def on_epoch_end(self, *, epoch, **_):
+                change = [mml.FreezeChange(freeze=("trunk",))] if epoch == 1 else []
+                return [mml.MetricResult("score", float(epoch)), *change]
+
+        made = fresh()
+        made.run_phase(training(callbacks=[Later(), mml.EarlyStopping(monitor="score", patience=9)]))
+        assert made.graph["trunk"].is_frozen
 
     def test_state_survives(self):
         stopping = mml.EarlyStopping(monitor="train_loss", patience=5)

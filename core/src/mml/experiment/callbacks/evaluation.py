@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -62,18 +63,17 @@ class Evaluation(Callback):
         return self._run(experiment) if (epoch + 1) % self.every_n_epochs == 0 else None
 
     def _run(self, experiment: Any) -> list[CallbackResult]:
-        results = experiment.preview_phase(self.phase)
-        logged: list[CallbackResult] = list(self._metrics(results, experiment))
+        # With all metrics in the phase's own place, their nodes are recorded too.
+        observed = copy.copy(self.phase)
+        observed.metrics = (*self.metrics, *self.phase.metrics)
+        results = experiment.preview_phase(observed)
+        logged: list[CallbackResult] = list(self._metrics(results, observed, experiment.graph.tail_nodes))
         results.drop_tensors()
         return [*logged, CallbackResult(value=results)]
 
-    def _metrics(self, results: EvalResults, experiment: Any) -> list[MetricResult]:
-        tails = experiment.graph.tail_nodes
-        found = [
-            one.evaluate(results, phase=self.phase, tails=tails, prefix=_PREFIX)
-            for one in (*self.metrics, *self.phase.metrics)
-        ]
-        if not self.metrics and self.phase.losses:
+    def _metrics(self, results: EvalResults, phase: Any, tails: tuple[str, ...]) -> list[MetricResult]:
+        found = [one.evaluate(results, phase=phase, tails=tails, prefix=_PREFIX) for one in phase.metrics]
+        if not self.metrics and phase.losses:
             found.insert(0, MetricResult(_DEFAULT_NAME, results.aggregated_losses()["total"]))
         return found
 
