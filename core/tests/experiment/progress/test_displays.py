@@ -165,6 +165,14 @@ def test_no_thread_is_started_and_the_streams_are_put_back():
     assert (threading.active_count(), sys.stdout, sys.stderr) == before
 
 
+def test_what_a_user_prints_into_a_file_stays_there(capsys):
+    display = TerminalProgress(terminal())
+    display.run_started("toy", n_phases=1)
+    sys.stdout.write("mine\n")
+    display.run_ended("completed")
+    assert capsys.readouterr().out == "mine\n"
+
+
 def test_a_notebook_output_is_updated_in_place(clock):
     shown, replaced = [], []
 

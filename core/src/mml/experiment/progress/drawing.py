@@ -32,6 +32,7 @@ def finished_line(path: str, results: Any) -> RenderableType:
 
 def running_line(run: RunState, phase: PhaseState) -> RenderableType:
     """Draw the running phase: its place in the run, a bar, epoch, rate, remaining time and metrics."""
+    from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
@@ -47,10 +48,7 @@ def running_line(run: RunState, phase: PhaseState) -> RenderableType:
         Text(rate, style="dim", no_wrap=True),
         Text(f"{clock(phase.remaining())} left", style="cyan", no_wrap=True),
     )
-    metrics = phase.metrics()
-    if not metrics:
-        return head
-    lines = Table.grid()
-    lines.add_row(head)
-    lines.add_row(Text(f"      {headline(metrics)}", style="dim", overflow="ellipsis", no_wrap=True))
-    return lines
+    # A second line always, and no wider than its text: the terminal echoes ^C behind it, and must not wrap.
+    return Group(
+        head, Text(f"      {headline(phase.metrics())}", style="dim", overflow="ellipsis", no_wrap=True)
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from mml.experiment.progress.drawing import finished_line, running_line
@@ -34,7 +35,13 @@ class TerminalProgress(ThrottledProgress):
         from rich.live import Live
 
         # Without a refresh thread: a run must leave no thread behind, and its own calls come often enough.
-        self._live = Live(console=self._console or Console(stderr=True), auto_refresh=False, transient=True)
+        self._live = Live(
+            console=self._console or Console(stderr=True),
+            auto_refresh=False,
+            transient=True,
+            # What a user prints goes above the bar on a shared terminal; into a file it goes as ever.
+            redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
+        )
         self._live.start()
 
     def _begin(self, run: RunState, phase: PhaseState) -> None:
