@@ -3,7 +3,7 @@
 from mml.backends import Backend
 from mml.context import ExperimentContext, ExperimentNode, RegistrationPolicy
 from mml.data import FeatureSet, FeatureSetReference, FeatureSetView, SampleCollection
-from mml.errors import LeakageWarning, MMLError, MMLWarning
+from mml.errors import LeakageError, LeakageWarning, MMLError, MMLWarning
 from mml.experiment import Experiment
 from mml.experiment.callbacks import (
     Callback,
@@ -49,6 +49,7 @@ from mml.processing import (
     StandardScaler,
 )
 from mml.protocols import Configurable, Stateful
+from mml.strictness import strict
 from mml.version import __version__
 
 __all__ = [
@@ -80,6 +81,7 @@ __all__ = [
     "FitPhase",
     "FreezeChange",
     "InputBinding",
+    "LeakageError",
     "LeakageWarning",
     "Loss",
     "MMLError",
@@ -104,4 +106,5 @@ __all__ = [
     "TrainPhase",
     "__version__",
     "registry",
+    "strict",
 ]

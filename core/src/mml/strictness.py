@@ -31,6 +31,11 @@ def strict() -> Iterator[None]:
         _STRICT.reset(token)
 
 
+def is_strict() -> bool:
+    """Whether leakage is an error here."""
+    return _STRICT.get()
+
+
 def report_leakage(what: str, *, hint: str) -> None:
     """Warn of leakage at the caller's line outside MML, or raise under `strict`.
 

@@ -18,6 +18,7 @@ from mml.errors import ConfigError, ExperimentError, MMLError
 from mml.experiment.callbacks.callback import ExperimentCallback
 from mml.experiment.callbacks.dispatcher import ExperimentDispatcher, tell_of_failure
 from mml.experiment.configuration import checked_config, several
+from mml.experiment.lineage import LineageLedger
 from mml.experiment.phases.phase import ExperimentPhase
 from mml.experiment.phases.phase_group import PhaseGroup
 from mml.experiment.progress import ProgressDisplay
@@ -48,6 +49,11 @@ class Experiment:
     callbacks : sequence of ExperimentCallback
     progress : ProgressDisplay, optional
         Who shows how a run goes; chosen from the surroundings where left out.
+
+    Attributes
+    ----------
+    lineage : LineageLedger
+        Which rows each node was fitted or trained on.
 
     Examples
     --------
@@ -85,6 +91,7 @@ class Experiment:
         self.execution_plan = PhaseGroup("plan")
         self.progress = ProgressDisplay.automatic() if progress is None else progress
         self.in_callback = False
+        self.lineage = LineageLedger()
         self._history: list[ExperimentRun] = []
         self._run_index = 0
         self._running = threading.RLock()
@@ -226,7 +233,7 @@ class Experiment:
     def _put_back(self, group: PhaseGroup) -> Iterator[None]:
         """Put graph, guard and progress display back; values are copied only where something can learn."""
         progress, self.progress = self.progress, ProgressDisplay()
-        callback, before = self.in_callback, None
+        callback, before, seen = self.in_callback, None, self.lineage.entries()
         try:
             if self.graph is not None:
                 learns = any(phase.mode != "eval" for phase in group.flatten())
@@ -236,6 +243,7 @@ class Experiment:
             yield
         finally:
             self.in_callback, self.progress = callback, progress
+            self.lineage.put_back(seen)
             if before is not None:
                 before.restore()
 
@@ -266,6 +274,7 @@ class Experiment:
         if self.graph is not None and self._initial is not None:
             self.graph.reset(seed=self.initial_seed)
             self.graph.set_frozen({label: one["frozen"] for label, one in self._initial["nodes"].items()})
+        self.lineage.clear()
         self._history.clear()
         self._run_index = 0
 
@@ -339,12 +348,13 @@ class Experiment:
         return experiment
 
     def get_state(self) -> State:
-        """Return the graph's values, the index of the next run and the history."""
+        """Return the graph's values, what its nodes saw, the index of the next run and the history."""
         if self.graph is not None:
             self.graph.build(seed=self.initial_seed, context=self.context)
         return {
             "graph": None if self.graph is None else self.graph.get_state(),
             "run_index": self._run_index,
+            "lineage": self.lineage.get_state(),
             "history": [run.get_state() for run in self._history],
         }
 
@@ -356,6 +366,7 @@ class Experiment:
                 self.graph.set_state(state["graph"])
                 self.graph.build()
         self._run_index = int(state["run_index"])
+        self.lineage.set_state(state["lineage"])
         self._history = [ExperimentRun.from_state(one) for one in state["history"]]
 
     def save(self, path: str | PathLike[str]) -> Path:

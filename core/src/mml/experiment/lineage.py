@@ -12,7 +12,7 @@ import numpy as np
 
 from mml.data import ColumnSource, FeatureSetView, FitLineage
 from mml.protocols import State
-from mml.strictness import report_leakage
+from mml.strictness import is_strict, report_leakage
 
 
 class LineageLedger:
@@ -20,6 +20,7 @@ class LineageLedger:
 
     def __init__(self) -> None:
         self._seen: dict[str, list[FitLineage]] = {}
+        self._told: set[tuple[str, str, str]] = set()
 
     def add(self, node: str, lineage: FitLineage) -> None:
         """Note that a node saw these rows; the same rows are noted once."""
@@ -35,15 +36,26 @@ class LineageLedger:
         """Return what a node saw, in order; nothing for one that was never fitted."""
         return tuple(self._seen.get(node, ()))
 
+    def is_news(self, what: str, seen: FitLineage, scored: FitLineage) -> bool:
+        """Whether a finding was not told before; asking tells it. Under `mml.strict` all are news."""
+        finding = (what, seen.source, scored.source)
+        if finding in self._told and not is_strict():
+            return False
+        self._told.add(finding)
+        return True
+
     def clear(self) -> None:
         """Drop everything."""
         self._seen.clear()
+        self._told.clear()
 
-    def copy(self) -> LineageLedger:
-        """Return a ledger of the same entries."""
-        twin = LineageLedger()
-        twin._seen = {node: list(seen) for node, seen in self._seen.items()}
-        return twin
+    def entries(self) -> Mapping[str, tuple[FitLineage, ...]]:
+        """Return all entries as they are now, for `put_back`."""
+        return {node: tuple(seen) for node, seen in self._seen.items()}
+
+    def put_back(self, entries: Mapping[str, tuple[FitLineage, ...]]) -> None:
+        """Return to earlier entries; what was told stays told."""
+        self._seen = {node: list(seen) for node, seen in entries.items()}
 
     def get_state(self) -> State:
         """Return all entries as arrays and JSON."""
@@ -55,24 +67,24 @@ class LineageLedger:
 
 
 def check_scored_rows(
-    views: Iterable[FeatureSetView],
+    views: Mapping[str, FeatureSetView],
     *,
     ledger: LineageLedger,
     nodes: Iterable[str],
     columns: Mapping[str, tuple[ColumnSource, tuple[str, ...]]],
     phase: str,
 ) -> bool:
-    """Report rows that are scored although something fitted saw them.
+    """Report rows that are scored although something fitted saw them; each finding once.
 
     Parameters
     ----------
-    views : iterable of FeatureSetView
-        What is scored.
+    views : mapping of str to FeatureSetView
+        What is scored, by lane.
     ledger : LineageLedger
     nodes : iterable of str
         The nodes that run.
     columns : mapping of str to (ColumnSource, tuple of str)
-        By label of the view: the columns that are read, whose scalers count.
+        By lane: the columns that are read, whose scalers count.
     phase : str
         Label of the phase, for the message.
 
@@ -88,19 +100,19 @@ def check_scored_rows(
     """
     in_sample = False
     running = tuple(nodes)
-    for view in views:
+    for lane, view in views.items():
+        scored = view.lineage()
         fitted = [(f"The node {node!r}", one) for node in running for one in ledger.of(node)]
-        fitted += _scalers(*columns[view.label])
-        for what, lineage in fitted:
-            if lineage.source == view.label and np.array_equal(lineage.rows, view.rows):
+        for what, seen in fitted + _scalers(*columns[lane]):
+            if _same_place(seen, scored):
                 in_sample = True
                 continue
-            seen = lineage.overlap(view.lineage())
-            if seen.any():
+            both = seen.overlap(scored)
+            if both.any() and ledger.is_news(what, seen, scored):
                 report_leakage(
-                    f"{what} was fitted on {lineage.source}, which holds {int(seen.sum())} of the "
-                    f"{len(view)} rows of {view.label} that the phase {phase!r} scores; first row "
-                    f"{int(view.rows[int(np.argmax(seen))])}.",
+                    f"{what} was fitted on {seen.source}, which holds {int(both.sum())} of the {len(view)} "
+                    f"rows of {view.label} that the phase {phase!r} scores; first row "
+                    f"{int(view.rows[int(np.argmax(both))])}.",
                     hint="Score rows that nothing was fitted on, or fit on the training split only.",
                 )
     return in_sample

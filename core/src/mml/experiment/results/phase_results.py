@@ -43,6 +43,11 @@ class PhaseResults(ExecutionRecord):
         Label of the phase.
     result_recording : {"none", "last", "all"}
         Which tensors to keep: none, those of the latest epoch, or all.
+
+    Attributes
+    ----------
+    in_sample : bool
+        Whether an evaluation scored a split by parts that were fitted on that very split.
     """
 
     loss_metric: ClassVar[str] = "train_loss"
@@ -51,6 +56,7 @@ class PhaseResults(ExecutionRecord):
     def __init__(self, label: str, *, result_recording: ResultRecording = "all") -> None:
         super().__init__(label)
         self.metric_store = MetricStore()
+        self.in_sample = False
         self._loss_metric = self.loss_metric
         self._losses = LossLog()
         self._tensors = TensorLog(result_recording)
@@ -302,6 +308,7 @@ class PhaseResults(ExecutionRecord):
         """Return everything that was recorded: arrays and JSON only."""
         return self._record_state() | {
             "loss_metric": self._loss_metric,
+            "in_sample": self.in_sample,
             "losses": self._losses.get_state(),
             "metrics": self.metric_store.get_state(),
             "tensors": self._tensors.get_state(),
@@ -327,6 +334,7 @@ class PhaseResults(ExecutionRecord):
         parts |= {
             "metric_store": store,
             "_loss_metric": field(state, "loss_metric", kind=str),
+            "in_sample": field(state, "in_sample", kind=bool),
             "_losses": LossLog.from_state(field(state, "losses", kind=dict)),
             "_tensors": TensorLog.from_state(field(state, "tensors", kind=dict)),
             "_batches": BatchLog.from_state(field(state, "batches", kind=dict)),

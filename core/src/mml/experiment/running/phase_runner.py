@@ -16,6 +16,7 @@ from mml.experiment.phases.fit_phase import FitPhase
 from mml.experiment.phases.phase import ExperimentPhase
 from mml.experiment.phases.train_phase import TrainPhase
 from mml.experiment.results import PhaseResults
+from mml.experiment.running.fit_lineage import follow_lineage
 from mml.experiment.running.interrupts import Interrupt
 from mml.experiment.running.nonfinite import check_finite
 from mml.experiment.running.recording import record_steps, tell_losses
@@ -63,6 +64,7 @@ class PhaseRunner:
         phase.start()
         graph = self._host.graph
         before = None if graph is None else Snapshot(graph, values=phase.mode != "eval")
+        seen = self._host.lineage.entries()
         dispatcher = PhaseDispatcher(phase.callbacks, host=self._host, phase=phase, results=results)
         try:
             self._around.fire("on_phase_start", phase=phase, results=results)
@@ -75,6 +77,7 @@ class PhaseRunner:
             try:
                 tell_of_failure(dispatcher, error)
             finally:
+                self._host.lineage.put_back(seen)
                 if before is not None:
                     before.restore()
             if error is raised:
@@ -106,6 +109,7 @@ class PhaseRunner:
             phase, host=self._host, graph=graph, path=path, results=results, dispatcher=dispatcher
         )
         self._check_callbacks(running)
+        follow_lineage(running)
         total = phase.n_steps(running.inputs)
         self._host.progress.phase_started(path, phase=phase, n_steps=total)
         dispatcher.fire("on_phase_start", epoch=-1)
