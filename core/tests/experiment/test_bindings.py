@@ -295,7 +295,8 @@ class TestRefusals:
 
     def test_streams_that_a_sampler_does_not_have(self):
         phase = train(bound("a", split="train", stream="left"), bound("b", split="train"))
-        self.refused(phase, SamplerError, "left")
+        error = self.refused(phase, SamplerError, "left")
+        assert "node 'a'" in error.where
 
 
 class TestEvaluation:
