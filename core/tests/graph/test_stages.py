@@ -355,6 +355,19 @@ def test_an_optimizer_that_does_not_fit_is_refused_naming_the_node(optimizer, ma
     assert "'head'" in str(caught.value)
 
 
+def test_equal_optimizers_stay_two_and_one_object_for_two_nodes_is_one():
+    rows = toy.data()
+    one, other_one = (mml.Optimizer("adam", clip_norm=1.0) for _ in range(2))
+    a = toy.dense("a", toy.reference(rows), optimizer=one)
+    b = toy.dense("b", a, optimizer=other_one)
+    graph = mml.ModelGraph([a, b, toy.dense("c", b, optimizer=one)], optimizer="sgd")
+    execution = planned(graph, "c")
+    assert [found.nodes for found in execution.plan.segments[0].segment.optimizers] == [("a", "c"), ("b",)]
+    toy.run(execution, [[1, 2]])
+    assert {name.partition("/")[0] for name in one.get_state()} == {"a", "c"}
+    assert {name.partition("/")[0] for name in other_one.get_state()} == {"b"}
+
+
 def test_optimizers_of_one_backward_pass_accumulate_alike():
     rows = toy.data()
     a = toy.dense("a", toy.reference(rows), optimizer=mml.Optimizer("sgd", accumulate=2))
