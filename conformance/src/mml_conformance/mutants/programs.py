@@ -106,7 +106,7 @@ class UpdatesWithoutRows(ReferenceBackend):
         """Fill up with zeros."""
         result = super().gradients(segment, values, rows, seed=seed, scales=scales)
         for call in segment.calls:
-            if call.model is not None and call.learns:
+            if call.model is not None:
                 for spec in call.model.variables():
                     if spec.role == "param":
                         result.gradients.setdefault(
