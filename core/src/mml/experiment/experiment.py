@@ -17,11 +17,11 @@ from mml.data import FeatureSet
 from mml.errors import ConfigError, ExperimentError, MMLError
 from mml.experiment.callbacks.callback import ExperimentCallback
 from mml.experiment.callbacks.dispatcher import ExperimentDispatcher, tell_of_failure
-from mml.experiment.configuration import checked_config, several
 from mml.experiment.lineage import LineageLedger
 from mml.experiment.phases.phase import ExperimentPhase
 from mml.experiment.phases.phase_group import PhaseGroup
 from mml.experiment.progress import ProgressDisplay
+from mml.experiment.rebuilding import experiment_from_config
 from mml.experiment.results import ExperimentRun, PhaseGroupResults, PhaseResults
 from mml.experiment.running.group_runner import GroupRunner
 from mml.experiment.running.interrupts import Interrupt, interruptible
@@ -313,39 +313,7 @@ class Experiment:
         ConfigError
             If a key is unknown or missing.
         """
-        config = checked_config(
-            config,
-            "an experiment",
-            required=("label", "graph", "execution_plan"),
-            optional=("seed", "deterministic", "callbacks"),
-        )
-        outside = ExperimentContext.active()
-        inside = ExperimentContext(policy=RegistrationPolicy.ERROR)
-        with inside.activate():
-            for reference in _references(config):
-                known = [
-                    one
-                    for one in featuresets
-                    if reference["uuid"] == one.uuid or reference["label"] == one.label
-                ]
-                found = (
-                    known[0] if known else outside.find(reference["uuid"]) or outside.find(reference["label"])
-                )
-                if isinstance(found, FeatureSet) and found not in inside:
-                    inside.register(found)
-            graph = None if config["graph"] is None else ModelGraph.from_config(config["graph"])
-            experiment = cls(
-                config["label"],
-                graph,
-                seed=config.get("seed", 0),
-                deterministic=config.get("deterministic", False),
-                callbacks=[
-                    ExperimentCallback.from_config(one)
-                    for one in several(config, "callbacks", "an experiment")
-                ],
-            )
-        experiment.execution_plan = PhaseGroup.from_config(config["execution_plan"])
-        return experiment
+        return experiment_from_config(cls, config, featuresets=featuresets)
 
     def get_state(self) -> State:
         """Return the graph's values, what its nodes saw, the index of the next run and the history."""
@@ -423,13 +391,3 @@ def _alone_in_a_plan(phase: ExperimentPhase) -> PhaseGroup:
     if not isinstance(phase, ExperimentPhase):
         raise ExperimentError("This runs a phase.", found=f"{type(phase).__name__}: {phase!r}")
     return PhaseGroup(phase.label, [phase])
-
-
-def _references(config: Config) -> list[Config]:
-    """Return the FeatureSet references in a graph's configuration."""
-    found = []
-    for node in (config.get("graph") or {}).get("nodes", ()):
-        for upstream in [node["upstream"]] if "upstream" in node else node.get("upstreams", ()):
-            if "node" not in upstream:
-                found.append(upstream)
-    return found
