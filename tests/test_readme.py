@@ -26,7 +26,7 @@ def test_its_code_runs(code, tmp_path):
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    accuracy = float(re.search(r"eval_accuracy ([0-9.]+)", ran.stdout).group(1))
+    accuracy = float(re.search(r"eval_accuracy\s+([0-9.]+)", ran.stdout).group(1))
     assert accuracy > 0.9
 
 

@@ -8,7 +8,8 @@ import sys
 
 def test_listing_plugins_imports_neither_backend_nor_suite():
     code = (
-        "import sys; from mml.plugins import get_manager; print([one.name for one in get_manager().plugins])\n"
+        "import sys; from mml.plugins import get_manager\n"
+        "print([one.name for one in get_manager().plugins])\n"
         "print(*(name for name in sys.modules if name.startswith('mml_conformance')))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

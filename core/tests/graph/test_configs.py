@@ -297,3 +297,10 @@ def test_default_labels_of_losses():
         mml.AppliedLoss("mse", on="head", inputs="outputs").inputs
         == mml.AppliedLoss("mse", on="head", inputs=["outputs"]).inputs
     )
+
+
+@pytest.mark.parametrize("made", [mml.Loss, mml.AppliedLoss, mml.Optimizer, mml.Model])
+@pytest.mark.parametrize("config", [{}, {"odd": 1}, 3, None], ids=str)
+def test_a_configuration_of_another_shape_is_refused(made, config):
+    with pytest.raises(ConfigError, match="configuration of a"):
+        made.from_config(config)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from mml.configuration import checked_config, several
 from mml.context import ExperimentContext, RegistrationPolicy
 from mml.data import FeatureSet
 from mml.experiment.callbacks.callback import ExperimentCallback
-from mml.experiment.configuration import checked_config, several
 from mml.experiment.phases.phase_group import PhaseGroup
 from mml.graph import ModelGraph
 from mml.protocols import Config

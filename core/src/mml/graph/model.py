@@ -10,6 +10,7 @@ import inspect
 from typing import Any
 
 from mml.backends import BaseModel, ModelSource, get_backend
+from mml.configuration import checked_config
 from mml.errors import ConfigError, ModelError, did_you_mean
 from mml.graph.settings import json_settings
 from mml.plugins import get_manager, missing_hint, registry
@@ -128,8 +129,11 @@ class Model:
     @classmethod
     def from_config(cls, config: Config) -> Model:
         """Build an equal declaration."""
-        extra = {key: config[key] for key in _ARGUMENTS if key in config}
-        return cls(config["model"], backend=config.get("backend"), **extra, **config.get("kwargs", {}))
+        settings = checked_config(
+            config, "a model", required=("model",), optional=("backend", "kwargs", *_ARGUMENTS)
+        )
+        model, kwargs = settings.pop("model"), settings.pop("kwargs", {})
+        return cls(model, **settings, **kwargs)
 
     def __eq__(self, other: object) -> bool:
         if self is other:

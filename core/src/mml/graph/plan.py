@@ -158,8 +158,3 @@ class Plan:
     lanes: tuple[Lane, ...] = ()
     aligned: tuple[tuple[str, frozenset[tuple[str, str]]], ...] = ()
     explanation: tuple[str, ...] = ()
-
-    @property
-    def accumulate(self) -> int:
-        """The longest accumulation window of the plan's optimizers."""
-        return max((one.accumulate for planned in self.segments for one in planned.optimizers), default=1)

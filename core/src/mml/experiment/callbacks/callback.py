@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from mml.configuration import made_with
 from mml.errors import ConfigError
-from mml.experiment.configuration import made_with
 from mml.plugins import registry
 from mml.protocols import Config, State
 

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any, Self
 
+from mml.configuration import checked_config, several
 from mml.errors import PhaseError
 from mml.experiment.callbacks.callback import Callback
 from mml.experiment.callbacks.evaluation_metric import (
@@ -13,7 +14,6 @@ from mml.experiment.callbacks.evaluation_metric import (
     as_evaluation_metrics,
     evaluation_metric_from_config,
 )
-from mml.experiment.configuration import checked_config, several
 from mml.experiment.results import CallbackResult, EvalResults, MetricResult
 
 _PREFIX = "val_"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mml.configuration import checked_config, made_with
 from mml.errors import ConfigError, MMLError, PhaseError, ResultError
-from mml.experiment.configuration import checked_config, made_with
 from mml.experiment.metrics import Metric
 from mml.experiment.results import EvalResults, MetricResult
 from mml.graph import AppliedLoss

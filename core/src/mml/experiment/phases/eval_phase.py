@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Self
 
 from mml.backends.segment import Mode
+from mml.configuration import several
 from mml.errors import PhaseError, listed
 from mml.experiment.callbacks.evaluation_metric import as_evaluation_metrics, evaluation_metric_from_config
-from mml.experiment.configuration import several
 from mml.experiment.phases.bound_inputs import BoundInputs
 from mml.experiment.phases.execution_context import ExecutionContext
 from mml.experiment.phases.input_binding import InputBinding

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from mml.configuration import checked_config
 from mml.data import FeatureSet, FeatureSetReference
 from mml.errors import ConfigError, PhaseError
-from mml.experiment.configuration import checked_config
 from mml.graph import GraphNode, ModelIOReference
 from mml.plugins import registry
 from mml.protocols import Config

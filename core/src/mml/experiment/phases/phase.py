@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Self
 
 from mml.backends.segment import Mode
+from mml.configuration import checked_config, several
 from mml.errors import ConfigError, PhaseError, did_you_mean
 from mml.experiment.callbacks.callback import Callback
-from mml.experiment.configuration import checked_config, several
 from mml.experiment.phases.bound_inputs import BoundInputs
 from mml.experiment.phases.execution_context import ExecutionContext
 from mml.experiment.phases.input_binding import EVERY_HEAD, InputBinding

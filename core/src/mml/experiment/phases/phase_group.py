@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
+from mml.configuration import checked_config, several
 from mml.errors import ConfigError, PhaseError, did_you_mean
-from mml.experiment.configuration import checked_config, several
 from mml.experiment.phases.eval_phase import EvalPhase
 from mml.experiment.phases.fit_phase import FitPhase
 from mml.experiment.phases.phase import ExperimentPhase

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mml.configuration import checked_config
 from mml.errors import LossError, MMLError
 from mml.graph.losses.loss import Loss
 from mml.graph.losses.routing import LossInput, parse_input
@@ -102,14 +103,13 @@ class AppliedLoss:
     @classmethod
     def from_config(cls, config: Config) -> AppliedLoss:
         """Build an equal applied loss."""
-        return cls(
-            Loss.from_config(config["loss"]),
-            on=config["on"],
-            inputs=config["inputs"],
-            weight=config["weight"],
-            sample_weight=config["sample_weight"],
-            label=config["label"],
+        settings = checked_config(
+            config,
+            "an applied loss",
+            required=("loss", "on"),
+            optional=("inputs", "weight", "sample_weight", "label"),
         )
+        return cls(Loss.from_config(settings.pop("loss")), **settings)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, AppliedLoss):

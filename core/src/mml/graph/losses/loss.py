@@ -7,6 +7,7 @@ from typing import Any
 
 from mml.backends import CanonicalLoss, ComputeBackend
 from mml.backends.segment import LossFunction
+from mml.configuration import checked_config
 from mml.errors import ConfigError, LossError, MMLError, did_you_mean
 from mml.graph.settings import json_settings
 from mml.plugins import registry
@@ -133,7 +134,8 @@ class Loss:
     @classmethod
     def from_config(cls, config: Config) -> Loss:
         """Build an equal loss."""
-        return cls(config["loss"], backend=config.get("backend"), **config.get("kwargs", {}))
+        found = checked_config(config, "a loss", required=("loss",), optional=("backend", "kwargs"))
+        return cls(found["loss"], backend=found.get("backend"), **found.get("kwargs", {}))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Loss):

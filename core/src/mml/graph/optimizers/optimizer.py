@@ -13,11 +13,14 @@ from typing import Any
 import numpy as np
 
 from mml.backends import ComputeBackend, get_backend
+from mml.configuration import checked_config
 from mml.errors import ConfigError, MMLError, OptimizerError, StateError, did_you_mean
 from mml.graph.optimizers.schedules import Schedule, as_schedule
 from mml.graph.settings import json_settings
 from mml.plugins import registry
 from mml.protocols import Config, State
+
+_CONFIGURED = ("backend", "schedule", "clip_norm", "clip_value", "accumulate", "lr", "kwargs")
 
 
 class Optimizer:
@@ -223,8 +226,9 @@ class Optimizer:
     @classmethod
     def from_config(cls, config: Config) -> Optimizer:
         """Build an equal optimizer without state."""
-        settings = {key: value for key, value in config.items() if key not in ("optimizer", "kwargs")}
-        return cls(config["optimizer"], **settings, **config.get("kwargs", {}))
+        settings = checked_config(config, "an optimizer", required=("optimizer",), optional=_CONFIGURED)
+        optimizer, kwargs = settings.pop("optimizer"), settings.pop("kwargs", {})
+        return cls(optimizer, **settings, **kwargs)
 
     def __eq__(self, other: object) -> bool:
         if self is other:

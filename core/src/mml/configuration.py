@@ -1,4 +1,4 @@
-"""Reading configurations of this floor: their keys are checked before anything is made of them."""
+"""Reading configurations: their keys are checked before anything is made of them."""
 
 from __future__ import annotations
 
