@@ -28,9 +28,12 @@ settings.register_profile("explore", max_examples=1000, deadline=None)
 settings.load_profile("repeatable")
 
 
+# pytest writes the current test there; the others are set by libraries when they are first imported.
+_NOT_OURS = ("PYTEST_CURRENT_TEST", "KMP_", "TORCHINDUCTOR_")
+
+
 def _environment() -> dict[str, str]:
-    # pytest itself writes the name of the current test and its stage there.
-    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    return {name: value for name, value in os.environ.items() if not name.startswith(_NOT_OURS)}
 
 
 def _threads() -> dict[int, str]:

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import sklearn.datasets  # noqa: F401 -- importing it sets variables of the environment; here no test is blamed
 
 import mml
 from mml.cli.demo import DOCUMENT, demo_document
