@@ -1,4 +1,4 @@
-"""The specification's whole script, as it stands: sealed here so that no change of the interface breaks it."""
+"""The whole script of the specification, as it stands, so that no change of the interface breaks it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ exp.execution_plan.add_phase(mml.EvalPhase.from_split("test", split="test", loss
 results = exp.run()
 print(results.get_eval_result("test").aggregated_losses())
 print(results.get_train_result("train").metrics().where(name="val_loss").to_pandas())
-"""
+"""  # noqa: E501 -- its lines stand as they are written
 
 
 def _run(tmp_path, hash_seed):
