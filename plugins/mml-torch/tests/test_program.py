@@ -1,6 +1,7 @@
 """Training through programs against the framework's own hand-written loop, to the bit."""
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -313,6 +314,45 @@ def test_a_head_without_live_rows_does_not_run_and_does_not_move(lab: Any, value
         "second/weight": 2,
         "second/bias": 2,
     }
+
+
+def test_a_head_whose_loss_has_no_live_rows_runs_in_inference_mode_and_moves_no_statistics(
+    lab: Any, values_of: Any
+) -> None:
+    (x, y), (_, z) = lab.data(5), lab.data(5, seed=1)
+    live = [True, False, True, False, False]
+
+    def parts() -> list[nn.Module]:
+        trunk, first, second = heads(lab)
+        return [trunk, first, nn.Sequential(nn.BatchNorm1d(lab.hidden), nn.Dropout(0.3), second)]
+
+    expected, modules = parts(), parts()
+    optimizer = torch.optim.Adam([one for net in expected for one in net.parameters()], lr=1e-2, fused=True)
+    outputs = []
+    with torch.random.fork_rng():
+        for step, scored in enumerate(live):
+            torch.manual_seed(100 + step)
+            optimizer.zero_grad()
+            expected[2].train(scored)
+            features = expected[0](torch.from_numpy(x[step]))
+            total = nn.functional.mse_loss(expected[1](features), torch.from_numpy(y[step]))
+            second = expected[2](features)
+            if scored:
+                total = total + nn.functional.mse_loss(second, torch.from_numpy(z[step]))
+            total.backward()
+            optimizer.step()
+            outputs.append(second.detach().numpy().tobytes())
+
+    nets = [lab.wrapped(modules[0])] + [lab.wrapped(one, (lab.hidden,)) for one in modules[1:]]
+    segment = two_heads(lab, nets, lab.store(), weights=(1.0, 1.0), rule=Adam())
+    trunk, first, second_call = segment.calls
+    calls = (trunk, first, replace(second_call, rows=0))
+    program = lab.program(replace(segment, calls=calls, outputs=("second",)))
+    counts = np.array([[7, 7, 7 if scored else 0] for scored in live])
+    result = program.run(program.stage(lab.block(counts, x=x, y=y, z=z)), 0, 5, lab.controls(5))
+    assert values_of(*modules) == values_of(*expected)
+    assert [one.numpy().tobytes() for one in result.outputs["second"]] == outputs
+    assert all(part.training for net in modules for part in net.modules())
 
 
 def test_a_step_without_any_live_row_changes_nothing(lab: Any, values_of: Any) -> None:

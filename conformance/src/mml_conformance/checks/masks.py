@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from mml_conformance.bench import Settings, Wiring, states_of, train
+from mml.backends import Block, Controls
+from mml_conformance.bench import Head, Settings, Wiring, make_segment, states_of, train
 from mml_conformance.expect import expect, expect_close, expect_same_bits
 from mml_conformance.registry import check
 from mml_conformance.subject import Subject
@@ -83,6 +86,40 @@ def wholly_masked(subject: Subject) -> None:
     expect_same_bits(states_of(wiring), states_of(single), given="one live step and two without rows")
     steps = {int(slots["step"]) for slots in optimizer.get_state().values()}
     expect(steps == {1}, expected="every variable at step 1", seen=steps)
+
+
+@check(
+    "MASK-unscored",
+    "A learning node that no loss with live rows reaches moves nothing, running statistics included.",
+    needs="batch_norm",
+)
+def unscored(subject: Subject) -> None:
+    """Train two networks side by side; after the first step, only one of them has targets."""
+    names = ("scored", "unscored")
+    models = {
+        name: subject.mlp(name, input_shape=(WIDTH,), output_shape=(1,), hidden=[5], batch_norm=True)
+        for name in names
+    }
+    nodes = {name: (model, ("x",)) for name, model in models.items()}
+    wiring = Wiring(nodes, draw(steps=3, x=(WIDTH,), y=(1,), z=(1,)), [Head("scored"), Head("unscored", "z")])
+    optimizer = subject.optimizer("sgd", lr=0.1, momentum=0.9)
+    whole = make_segment(subject.backend, wiring, learning=names, optimizer=optimizer)
+    first, second = whole.losses
+    # The targets of the second network are counted in a column of their own.
+    inputs = tuple(replace(one, rows=int(one.name == "z")) for one in whole.inputs)
+    segment = replace(whole, inputs=inputs, losses=(first, replace(second, rows=1)), n_rows=2)
+    program = subject.backend.compile(segment)
+    rows = np.array([[CAPACITY, CAPACITY], [CAPACITY, 0], [CAPACITY, 0]], dtype=np.int64)
+    staged = program.stage(Block(dict(wiring.inputs), rows))
+    controls = Controls(seeds=np.arange(100, 103, dtype=np.int64), rates=np.full((3, 1), 0.1))
+    program.run(staged, 0, 1, controls)
+    before = {name: model.get_state() for name, model in models.items()}
+    program.run(staged, 1, 3, controls)
+    expect_same_bits(models["unscored"].get_state(), before["unscored"], given="two steps without targets")
+    after = models["scored"].get_state()
+    buffers = [spec.name for spec in models["scored"].variables() if spec.role == "buffer"]
+    still = [name for name in buffers if (after[name] == before["scored"][name]).all()]
+    expect(still != buffers, expected="a buffer of the scored node that moved", seen=f"unchanged: {still}")
 
 
 @check(

@@ -97,6 +97,13 @@ class AccumulatesMeans(DefaultProgram):
         return super()._scales(rows, step, replace(controls, accumulated=None))
 
 
+class EveryLossLives(DefaultProgram):
+    """Lets nodes learn also where none of their losses has a live row."""
+
+    def _reached_segment(self, live: tuple[bool, ...]) -> Segment:
+        return super()._reached_segment((True,) * len(live))
+
+
 class UpdatesWithoutRows(ReferenceBackend):
     """Gives gradients of zero where no row is live."""
 
@@ -160,6 +167,7 @@ MUTANTS = (
     Mutant("random position lost", _running(OwnRandomPosition), ("RESUME-steps",)),
     Mutant("clips each parameter alone", _running(ClipsEachParameter), ("OPT-clip-norm",)),
     Mutant("accumulates means", _running(AccumulatesMeans), ("OPT-accumulate",)),
+    Mutant("every loss lives", _running(EveryLossLives), ("MASK-unscored",)),
     Mutant("updates without rows", UpdatesWithoutRows, ("MASK-all",)),
     Mutant("freezing only zeroes gradients", FreezingZeroesGradients, ("FRZ-bits",)),
     Mutant("freezing drops slots", FreezingDropsSlots, ("FRZ-slots",)),

@@ -21,10 +21,11 @@ Fetch = Callable[[Values, int], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class CompiledCall:
-    """One call: its result's name, whose rows it has, and what computes it."""
+    """One call: its result's name, whose rows it has, its module unless it merges, and what computes it."""
 
     key: str
     rows: int
+    module: nn.Module | None
     run: Callable[[Values, int], Tensor]
 
 
@@ -48,7 +49,8 @@ def compile_calls(segment: Segment, ops: TorchOps) -> tuple[list[CompiledCall], 
     learning: list[CompiledCall] = []
     reached: set[str] = set()
     for call in segment.calls:
-        compiled = CompiledCall(call.key, call.rows, _guarded(_call(call, columns, ops), call))
+        module = None if call.model is None else call.model.native
+        compiled = CompiledCall(call.key, call.rows, module, _guarded(_call(call, columns, ops), call))
         if segment.mode == "train" and (call.learns or reached.intersection(call.sources)):
             reached.add(call.key)
             learning.append(compiled)

@@ -40,8 +40,8 @@ class ModeSwitch:
                     one.training = training
 
     def leave(self) -> None:
-        """Put the flags back."""
-        for module, training in self.changed:
+        """Put the flags back; the first noted is the last put back, as a shared part may stand here twice."""
+        for module, training in reversed(self.changed):
             module.training = training
         self.changed.clear()
 

@@ -7,6 +7,7 @@ alone, never on the block or range that it is part of.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,13 +18,32 @@ from mml.backends import Block, BlockResult, Controls, Program, Segment
 from mml.errors import BackendError, listed
 from mml_torch import random_state
 from mml_torch.base_model import TorchBaseModel
-from mml_torch.calls import Values, compile_calls, compile_losses
+from mml_torch.calls import CompiledCall, Values, compile_calls, compile_losses
 from mml_torch.learner import Learner
 from mml_torch.modes import ModeSwitch
 from mml_torch.staging import StagedBlock, stage
 
 if TYPE_CHECKING:
     from mml_torch.backend import TorchBackend
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """What happens to the calls behind learning nodes, for one choice of losses with live rows.
+
+    Parameters
+    ----------
+    reached : list of CompiledCall
+        Gradients flow through them.
+    idle : list of CompiledCall
+        No loss with live rows asks for them, nor for any call after them; they run last, in inference mode.
+    inference : ModeSwitch
+        For the modules of the idle calls.
+    """
+
+    reached: list[CompiledCall]
+    idle: list[CompiledCall]
+    inference: ModeSwitch
 
 
 class TorchProgram(Program):
@@ -54,9 +74,11 @@ class TorchProgram(Program):
             if hasattr(loss.function, "to"):
                 loss.function.to(self.device)
         learning = set(segment.learning) if self.trains else set()
-        self.constant, self.reached = compile_calls(segment, backend.ops)
+        self.constant, self.behind_learning = compile_calls(segment, backend.ops)
         self.losses = compile_losses(segment)
         self.modes = ModeSwitch((module, node in learning) for node, module in modules.items())
+        self.all_live = Division(self.behind_learning, [], ModeSwitch([]))
+        self._divisions: dict[tuple[bool, ...], Division] = {}
         learning_modules = {node: module for node, module in modules.items() if node in learning}
         _refuse_shared(segment, modules, learning)
         self.learners = [Learner(one, learning_modules, backend.ops) for one in segment.optimizers]
@@ -118,9 +140,40 @@ class TorchProgram(Program):
                 for call in self.constant:
                     if rows[call.rows]:
                         values[call.key] = call.run(values, rows[call.rows])
-        for call in self.reached:
+        # A count of 0 is rare, and the search for one costs a step next to nothing.
+        division = self._divided(rows) if self.trains and 0 in rows else self.all_live
+        for call in division.reached:
             if rows[call.rows]:
                 values[call.key] = call.run(values, rows[call.rows])
+        if division.idle:
+            self._run_idle(division, values, rows)
+
+    def _run_idle(self, division: Division, values: Values, rows: list[int]) -> None:
+        try:
+            division.inference.enter()
+            with torch.no_grad():
+                for call in division.idle:
+                    if rows[call.rows]:
+                        values[call.key] = call.run(values, rows[call.rows])
+        finally:
+            division.inference.leave()
+
+    def _divided(self, rows: list[int]) -> Division:
+        """Return how to run the calls of a step: what no live loss reaches moves no running statistics."""
+        live = tuple(rows[loss.rows] > 0 for loss in self.losses)
+        if all(live):
+            return self.all_live
+        if live not in self._divisions:
+            scored = [loss for loss, counts in zip(self.segment.losses, live, strict=True) if counts]
+            keys = self.segment.reached_by(scored)
+            idle = [call for call in self.behind_learning if call.key not in keys]
+            modules = [call.module for call in idle if call.module is not None]
+            self._divisions[live] = Division(
+                reached=[call for call in self.behind_learning if call.key in keys],
+                idle=idle,
+                inference=ModeSwitch((module, False) for module in modules),
+            )
+        return self._divisions[live]
 
     def _losses(
         self, values: Values, rows: list[int], window: list[int] | None, record: list[Tensor]
