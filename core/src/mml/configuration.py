@@ -1,4 +1,8 @@
-"""Reading configurations: their keys are checked before anything is made of them."""
+"""Reading configurations: their keys are checked before anything is made of them.
+
+A component is written down as its settings beside its registered name, which stands under the noun of its
+kind: ``{"scaler": "mml/minmax", "feature_range": [0, 1]}``.
+"""
 
 from __future__ import annotations
 
@@ -49,6 +53,35 @@ def checked_config(
     return dict(config)
 
 
+def registered_name(config: Any, kind: str) -> str:
+    """Return the registered name in the configuration of a component.
+
+    Parameters
+    ----------
+    config : dict
+    kind : str
+        Noun of the kind of component, such as ``"scaler"``; the key of the name.
+
+    Raises
+    ------
+    ConfigError
+        If it names no component.
+    """
+    name = config.get(kind) if isinstance(config, dict) else None
+    if not isinstance(name, str):
+        raise ConfigError(
+            f"The configuration of a {kind} names none.",
+            expected=f"its registered name under {kind!r}",
+            found=f"{config!r}",
+        )
+    return name
+
+
+def settings_beside(config: Config, kind: str) -> Config:
+    """Return the settings of a component: its configuration without the registered name."""
+    return {key: value for key, value in config.items() if key != kind}
+
+
 def several(config: Config, key: str, what: str) -> list[Any]:
     """Return the list under a key, empty where the key is absent.
 
@@ -71,8 +104,16 @@ def made_with(target: type[Made], settings: Config) -> Made:
     ConfigError
         If the class does not take these arguments.
     """
+    signature = inspect.signature(target)
+    known = signature.parameters
+    if not any(one.kind is inspect.Parameter.VAR_KEYWORD for one in known.values()):
+        for key in settings:
+            if key not in known:
+                raise ConfigError(
+                    f"{target.__name__} has no setting {key!r}.", hint=did_you_mean(str(key), known)
+                )
     try:
-        inspect.signature(target).bind(**settings)
+        signature.bind(**settings)
     except TypeError as cause:
         raise ConfigError(f"{target.__name__} does not take these settings: {cause}.") from cause
     return target(**settings)

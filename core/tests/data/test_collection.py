@@ -117,7 +117,7 @@ def test_scalers_come_by_name_class_instance_and_declaration(scaler):
     image = arrays()["image"]
 
     np.testing.assert_allclose(fs.get_features("image"), (image - image.mean(0)) / image.std(0), atol=1e-12)
-    assert fs.scaler_records[0].config == {"name": "mml/standard", "with_mean": True, "with_std": True}
+    assert fs.scaler_records[0].config == {"scaler": "mml/standard", "with_mean": True, "with_std": True}
 
 
 def test_settings_of_a_declared_scaler_count():

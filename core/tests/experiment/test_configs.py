@@ -211,7 +211,7 @@ WRONG_PHASES = [
     ({"input_sources": [{"node": "*", "splits": "train"}]}, "'splits'"),
     ({"input_sources": [{"node": "*", "sampler": {"batch_size": 3}}]}, "names none"),
     ({"input_sources": [{"node": "*", "sampler": 3}]}, "names none"),
-    ({"input_sources": [{"node": "*", "sampler": {"name": "mml/simple", "batch": 3}}]}, "batch"),
+    ({"input_sources": [{"node": "*", "sampler": {"sampler": "mml/simple", "batch": 3}}]}, "batch"),
     ({"losses": 3}, "no list"),
     ({"callbacks": [{}]}, "names none"),
     ({"callbacks": [{"callback": "mml/early_stopping", "patient": 3}]}, "patient"),

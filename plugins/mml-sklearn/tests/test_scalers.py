@@ -67,7 +67,7 @@ def test_config_and_state_bring_a_scaler_back(cancer: Any, name: str) -> None:
     scaler = Scaler(f"sklearn/{name}").fit(x)
     again = Scaler.from_config(json.loads(json.dumps(scaler.get_config())))
     assert again == scaler
-    assert again.get_config()["name"] == f"sklearn/{name}"
+    assert again.get_config()["scaler"] == f"sklearn/{name}"
     again.set_state(scaler.get_state())
     assert again.transform(x).tobytes() == scaler.transform(x).tobytes()
 

@@ -1,14 +1,15 @@
 """Splitters and scalers found by name: the one place where the data floor asks the registry for parts.
 
-A component is written down as its config with its registered name under ``"name"``; it is rebuilt by loading
+A component is written down as its config with its registered name under its kind; it is rebuilt by loading
 that name and calling the class's ``from_config``. Nothing but a class that fits the protocol is ever called.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, cast
 
+from mml.configuration import registered_name
 from mml.data.protocols import ScalerLike, SplitterLike
 from mml.errors import ConfigError, MMLError, ScalerError, SplitError
 from mml.plugins import registry
@@ -56,49 +57,45 @@ def scaler_config(scaler: ScalerLike) -> Config:
     ConfigError
         If no name does.
     """
-    return {**scaler.get_config(), "name": registry("scalers").name_of(type(scaler))}
+    return {**scaler.get_config(), "scaler": registry("scalers").name_of(type(scaler))}
 
 
 def build_scaler(config: Config) -> ScalerLike:
     """Return an unfitted scaler equal to the one that `scaler_config` described."""
-    kind = _class_of("scalers", config)
-    _require_methods(kind, repr(config["name"]))
-    return cast("ScalerLike", _from_config(kind, config))
+    name = registered_name(config, "scaler")
+    cls = _class_named(name, "scalers")
+    _require_methods(cls, repr(name))
+    return cast("ScalerLike", _from_config(cls, config, name))
 
 
 def splitter_config(splitter: SplitterLike) -> Config:
     """Return a splitter's config with the name that brings its class back."""
-    return {**splitter.get_config(), "name": registry("splitters").name_of(type(splitter))}
+    return {**splitter.get_config(), "splitter": registry("splitters").name_of(type(splitter))}
 
 
 def build_splitter(config: Config) -> SplitterLike:
     """Return a splitter equal to the one that `splitter_config` described."""
-    kind = _class_of("splitters", config)
-    if not hasattr(kind, "split"):
-        raise SplitError(f"{config['name']!r} is no splitter.", expected="a method split(view)")
-    return cast("SplitterLike", _from_config(kind, config))
+    name = registered_name(config, "splitter")
+    cls = _class_named(name, "splitters")
+    if not hasattr(cls, "split"):
+        raise SplitError(f"{name!r} is no splitter.", expected="a method split(view)")
+    return cast("SplitterLike", _from_config(cls, config, name))
 
 
-def _class_of(kind: str, config: Config) -> type[Any]:
-    if not isinstance(config, Mapping) or not isinstance(config.get("name"), str):
-        raise ConfigError(
-            f"A component of the {kind} is written down with its name.",
-            expected="a mapping with 'name'",
-            found=repr(config)[:80],
-        )
-    found = registry(kind).load(config["name"])
+def _class_named(name: str, kind: str) -> type[Any]:
+    found = registry(kind).load(name)
     if not isinstance(found, type) or not hasattr(found, "from_config"):
-        raise ConfigError(f"{config['name']!r} is no class that from_config can build.", found=repr(found))
+        raise ConfigError(f"{name!r} is no class that from_config can build.", found=repr(found))
     return found
 
 
-def _from_config(kind: type[Any], config: Config) -> Any:
+def _from_config(cls: type[Any], config: Config, name: str) -> Any:
     try:
-        return kind.from_config(dict(config))
+        return cls.from_config(dict(config))
     except MMLError:
         raise
     except (TypeError, ValueError, KeyError) as cause:
-        raise ConfigError(f"{config['name']!r} does not take these settings: {cause}") from cause
+        raise ConfigError(f"{name!r} does not take these settings: {cause}") from cause
 
 
 def _require_methods(scaler: Any, shown: str) -> None:

@@ -68,8 +68,8 @@ def from_archive(
 
 def _plugins(config: Config) -> Mapping[str, str]:
     """Return names and versions of the plugins whose components the config names."""
-    names = {one["scaler"]["name"] for one in config["scalers"]}
-    names |= {one["splitter"]["name"] for one in config["splitters"] if one["splitter"] is not None}
+    names = {one["scaler"]["scaler"] for one in config["scalers"]}
+    names |= {one["splitter"]["splitter"] for one in config["splitters"] if one["splitter"] is not None}
     used = _prefixes(names)
     return {one.name: one.version for one in get_manager().plugins if one.name in used}
 

@@ -26,7 +26,7 @@ class SplitterLike(Protocol):
         ...
 
     def get_config(self) -> Config:
-        """Return the structure, with the registered name under ``"name"``."""
+        """Return the structure, with the registered name under ``"splitter"``."""
         ...
 
 
@@ -56,7 +56,7 @@ class ScalerLike(Protocol):
         ...
 
     def get_config(self) -> Config:
-        """Return the structure, with the registered name under ``"name"``."""
+        """Return the structure, with the registered name under ``"scaler"``."""
         ...
 
     def get_state(self) -> State:

@@ -26,7 +26,7 @@ def summarize(featureset: FeatureSet) -> str:
         share = view.n_samples / source.n_rows
         lines.append(f"  split {name!r}: {view.n_samples} samples ({share:.1%})")
     for record in featureset.scaler_records:
-        name = "unnamed scaler" if record.config is None else record.config["name"]
+        name = "unnamed scaler" if record.config is None else record.config["scaler"]
         where = record.fit_to_split or "all samples"
         lines.append(f"  transform {name} on {record.domain} {', '.join(record.keys)}, fitted on {where}")
     return "\n".join(lines)

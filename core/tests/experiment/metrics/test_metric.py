@@ -102,7 +102,7 @@ def test_one_column_equals_none(metric, rows):
 def test_config_is_json_and_builds_an_equal_metric(metric):
     assert isinstance(metric, Configurable)
     config = json.loads(json.dumps(metric.get_config()))
-    assert config["name"] == f"mml/{metric.name}"
+    assert config["metric"] == f"mml/{metric.name}"
     other = type(metric).from_config(config)
     assert other == metric
     assert hash(other) == hash(metric)
@@ -257,6 +257,6 @@ def test_a_users_metric_gets_its_name_and_equality_from_the_base():
     assert not metric.needs_logits
     config = metric.get_config()
     assert config["power"] == 2
-    assert config["name"].endswith("WorstError")
+    assert config["metric"].endswith("WorstError")
     assert WorstError.from_config(config) == metric
     assert issubclass(ShapeError, MMLError)

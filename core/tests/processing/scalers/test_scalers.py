@@ -177,7 +177,7 @@ def test_config_and_state_round_trip(scaler):
     again = type(scaler).from_config(config)
 
     assert again == scaler
-    assert registry("scalers").load(config["name"]) is type(scaler)
+    assert registry("scalers").load(config["scaler"]) is type(scaler)
     again.set_state(scaler.fit(values).get_state())
     assert again.transform(values).tobytes() == scaler.transform(values).tobytes()
     state = again.get_state()
@@ -247,7 +247,7 @@ def test_a_declaration_makes_fresh_scalers():
         lambda: Scaler(dict),
         lambda: Scaler(3),
         lambda: Scaler.from_config({}),
-        lambda: Scaler.from_config({"name": "mml/random"}),
+        lambda: Scaler.from_config({"scaler": "mml/random"}),
     ],
 )
 def test_declarations_that_mean_nothing_are_refused(make):

@@ -245,7 +245,7 @@ def test_the_config_round_trips():
     splitter = RandomSplitter({"a": 0.25, "b": 0.75}, 3, group_by="t", stratify_by=["u", "v"])
 
     assert RandomSplitter.from_config(splitter.get_config()) == splitter
-    assert splitter.get_config()["name"] == "mml/random"
+    assert splitter.get_config()["splitter"] == "mml/random"
     assert splitter.get_config()["group_by"] == ["t"]
     with pytest.raises(ConfigError):
         RandomSplitter.from_config({"ratio": {}})

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from mml.configuration import settings_beside
 from mml.errors import MMLError, ScalerError
 from mml.protocols import Config, State
 from mml_sklearn.arguments import arguments_of, make
@@ -70,12 +71,12 @@ class ScikitScaler:
 
     def get_config(self) -> Config:
         """Return the arguments that differ from their defaults."""
-        return {"name": f"sklearn/{self.transformer}", **arguments_of(self.estimator)}
+        return {"scaler": f"sklearn/{self.transformer}", **arguments_of(self.estimator)}
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
         """Build an equal scaler, not fitted."""
-        return cls(**{name: value for name, value in config.items() if name != "name"})
+        return cls(**settings_beside(config, "scaler"))
 
     def get_state(self) -> State:
         """Return the transformer as one array of bytes."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from mml.configuration import made_with
+from mml.configuration import made_with, registered_name, settings_beside
 from mml.errors import ConfigError
 from mml.plugins import registry
 from mml.protocols import Config, State
@@ -67,20 +67,15 @@ class _BySettings:
     @classmethod
     def from_config(cls, config: Config) -> Self:
         """Build an equal callback, of the class that the configuration names."""
-        if not isinstance(config, dict) or not isinstance(config.get("callback"), str):
-            raise ConfigError(
-                "The configuration of a callback names none.",
-                expected="its registered name under 'callback'",
-                found=repr(config),
-            )
-        target = registry("callbacks").load(config["callback"])
+        name = registered_name(config, "callback")
+        target = registry("callbacks").load(name)
         if not (isinstance(target, type) and issubclass(target, cls)):
             raise ConfigError(
-                f"What is registered as callback {config['callback']!r} is none for this place.",
+                f"What is registered as callback {name!r} is none for this place.",
                 expected=f"a subclass of {cls.__name__}",
                 found=repr(target),
             )
-        return target.from_settings({key: value for key, value in config.items() if key != "callback"})
+        return target.from_settings(settings_beside(config, "callback"))
 
     def __eq__(self, other: object) -> bool:
         if self is other:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mml.configuration import checked_config, made_with
+from mml.configuration import checked_config, made_with, registered_name, settings_beside
 from mml.errors import ConfigError, MMLError, PhaseError, ResultError
 from mml.experiment.metrics import Metric
 from mml.experiment.results import EvalResults, MetricResult
@@ -185,7 +185,7 @@ class OutputMetric(EvaluationMetric):
     def get_config(self) -> Config:
         """Return metric, node and name."""
         settings = self.metric.get_config()
-        return {"metric": settings.pop("name"), "settings": settings, "node": self.node, "name": self.name}
+        return {"metric": settings.pop("metric"), "settings": settings, "node": self.node, "name": self.name}
 
 
 def _sum_over_rows(results: EvalResults, label: str) -> float:
@@ -226,14 +226,12 @@ def evaluation_metric_from_config(config: Config) -> EvaluationMetric:
     ConfigError
         If a key is unknown or missing, or the name is that of something else.
     """
-    name = config.get("metric") if isinstance(config, dict) else None
-    target = registry("metrics").load(name) if isinstance(name, str) else None
+    name = registered_name(config, "metric")
+    target = registry("metrics").load(name)
     if not isinstance(target, type) or not issubclass(target, EvaluationMetric | Metric):
-        raise ConfigError(
-            "The configuration of a metric names none.", expected="a registered metric", found=repr(name)
-        )
+        raise ConfigError(f"What is registered as metric {name!r} is none.", found=repr(target))
     if issubclass(target, EvaluationMetric):
-        return made_with(target, {key: value for key, value in config.items() if key != "metric"})
+        return made_with(target, settings_beside(config, "metric"))
     settings = checked_config(
         config, f"the metric {name!r}", required=("metric",), optional=("settings", "node", "name")
     )

@@ -11,7 +11,8 @@ from typing import Any, ClassVar, Literal, Self
 
 from numpy.typing import ArrayLike
 
-from mml.errors import ConfigError, ResultError, did_you_mean
+from mml.configuration import made_with, settings_beside
+from mml.errors import ConfigError, ResultError
 from mml.plugins import registry
 from mml.protocols import Config, State
 
@@ -92,7 +93,7 @@ class Metric(ABC):
 
     def get_config(self) -> Config:
         """Return the registered name and the settings: JSON only."""
-        return {"name": registry("metrics").name_of(type(self)), **self.settings()}
+        return {"metric": registry("metrics").name_of(type(self)), **self.settings()}
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
@@ -103,14 +104,7 @@ class Metric(ABC):
         ConfigError
             If the configuration has a key or value that the metric does not take.
         """
-        settings = {key: value for key, value in config.items() if key != "name"}
-        known = cls().settings()
-        unknown = [key for key in settings if key not in known]
-        if unknown:
-            raise ConfigError(
-                f"Metric {cls.__name__} has no setting {unknown[0]!r}.", hint=did_you_mean(unknown[0], known)
-            )
-        return cls(**settings)
+        return made_with(cls, settings_beside(config, "metric"))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Metric):

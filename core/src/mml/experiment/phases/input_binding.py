@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mml.configuration import checked_config
+from mml.configuration import checked_config, registered_name
 from mml.data import FeatureSet, FeatureSetReference
-from mml.errors import ConfigError, PhaseError
+from mml.errors import PhaseError
 from mml.graph import GraphNode, ModelIOReference
 from mml.plugins import registry
 from mml.protocols import Config
@@ -141,13 +141,7 @@ def sampler_from_config(config: Config) -> Any:
     ConfigError
         If it names none.
     """
-    if not isinstance(config, dict) or not isinstance(config.get("name"), str):
-        raise ConfigError(
-            "The configuration of a sampler names none.",
-            expected="its registered name under 'name'",
-            found=repr(config),
-        )
-    return registry("samplers").load(config["name"]).from_config(config)
+    return registry("samplers").load(registered_name(config, "sampler")).from_config(config)
 
 
 def _label(node: Any) -> str:

@@ -8,9 +8,10 @@ from typing import Any, Self
 
 import numpy as np
 
+from mml.configuration import made_with, settings_beside
 from mml.data import FeatureSetView
 from mml.data.schema import RAW
-from mml.errors import ConfigError, MMLError, SamplerError
+from mml.errors import MMLError, SamplerError
 from mml.processing.batch_view import DEFAULT_ROLE
 from mml.processing.group_codes import as_columns, group_codes
 from mml.processing.samplers.bound import BoundSampler, single_run
@@ -118,7 +119,7 @@ class SimpleSampler:
 
     def get_config(self) -> Config:
         """Return the settings as JSON-compatible values."""
-        config: Config = {"name": "mml/simple"}
+        config: Config = {"sampler": "mml/simple"}
         for name in self.__dataclass_fields__:
             value = getattr(self, name)
             config[name] = list(value) if isinstance(value, tuple) else value
@@ -127,10 +128,7 @@ class SimpleSampler:
     @classmethod
     def from_config(cls, config: Config) -> Self:
         """Build an equal sampler."""
-        try:
-            return cls(**{key: value for key, value in config.items() if key != "name"})
-        except TypeError as cause:
-            raise ConfigError(f"SimpleSampler does not take these settings: {cause}") from cause
+        return made_with(cls, settings_beside(config, "sampler"))
 
 
 class _Order:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
-from typing import Any
 
 import numpy as np
 
-from mml.errors import ConfigError, ScalerError, StateError, did_you_mean
-from mml.protocols import Config, State
+from mml.errors import ScalerError, StateError
+from mml.protocols import State
 
 
 def output_dtype(dtype: np.dtype) -> np.dtype:
@@ -23,16 +21,6 @@ def require_fitted(scaler: object, *statistics: np.ndarray | None) -> tuple[np.n
     if len(known) != len(statistics):
         raise ScalerError(f"{scaler!r} is not fitted.", hint="Call fit, or FeatureSet.fit_transform.")
     return known
-
-
-def settings_of(cls: type[Any], config: Config) -> dict[str, Any]:
-    """Return the settings in a config, or raise ConfigError for one that the class does not have."""
-    known = [one.name for one in fields(cls) if one.init]
-    settings = {key: value for key, value in config.items() if key != "name"}
-    for key in settings:
-        if key not in known:
-            raise ConfigError(f"{cls.__name__} has no setting {key!r}.", hint=did_you_mean(str(key), known))
-    return settings
 
 
 def read_statistics(scaler: object, state: State, names: Sequence[str]) -> tuple[np.ndarray | None, ...]:

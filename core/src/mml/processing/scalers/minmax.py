@@ -9,8 +9,9 @@ from typing import Self
 
 import numpy as np
 
+from mml.configuration import made_with, settings_beside
 from mml.errors import ConfigError
-from mml.processing.scalers.elementwise import output_dtype, read_statistics, require_fitted, settings_of
+from mml.processing.scalers.elementwise import output_dtype, read_statistics, require_fitted
 from mml.processing.scalers.statistics import extremes
 from mml.protocols import Config, State
 
@@ -75,12 +76,12 @@ class MinMaxScaler:
 
     def get_config(self) -> Config:
         """Return the settings as JSON-compatible values."""
-        return {"name": "mml/minmax", "feature_range": list(self.feature_range)}
+        return {"scaler": "mml/minmax", "feature_range": list(self.feature_range)}
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
         """Build an equal scaler, not fitted."""
-        return cls(**settings_of(cls, config))
+        return made_with(cls, settings_beside(config, "scaler"))
 
     def get_state(self) -> State:
         """Return what was learnt; empty before fitting."""

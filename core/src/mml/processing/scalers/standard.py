@@ -8,7 +8,8 @@ from typing import Self
 
 import numpy as np
 
-from mml.processing.scalers.elementwise import output_dtype, read_statistics, require_fitted, settings_of
+from mml.configuration import made_with, settings_beside
+from mml.processing.scalers.elementwise import output_dtype, read_statistics, require_fitted
 from mml.processing.scalers.statistics import moments
 from mml.protocols import Config, State
 
@@ -64,12 +65,12 @@ class StandardScaler:
 
     def get_config(self) -> Config:
         """Return the settings as JSON-compatible values."""
-        return {"name": "mml/standard", "with_mean": self.with_mean, "with_std": self.with_std}
+        return {"scaler": "mml/standard", "with_mean": self.with_mean, "with_std": self.with_std}
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
         """Build an equal scaler, not fitted."""
-        return cls(**settings_of(cls, config))
+        return made_with(cls, settings_beside(config, "scaler"))
 
     def get_state(self) -> State:
         """Return what was learnt; empty before fitting."""

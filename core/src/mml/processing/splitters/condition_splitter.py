@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from mml.configuration import checked_config
 from mml.data import FeatureSetView
 from mml.errors import ConfigError, SplitError
 from mml.plugins import registry
@@ -87,17 +88,20 @@ class ConditionSplitter:
             If a condition is a lambda or an expression, which cannot be written down.
         """
         conditions = {name: _written_all(name, one) for name, one in self.conditions.items()}
-        return {"name": "mml/condition", "conditions": conditions, "rest": self.rest}
+        return {"splitter": "mml/condition", "conditions": conditions, "rest": self.rest}
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
         """Build an equal splitter."""
+        written = checked_config(
+            config, "a ConditionSplitter", required=("conditions",), optional=("splitter", "rest")
+        )
         try:
             conditions = {
                 name: {column: _read(one) for column, one in columns.items()}
-                for name, columns in config["conditions"].items()
+                for name, columns in written["conditions"].items()
             }
-            return cls(conditions, rest=config.get("rest"))
+            return cls(conditions, rest=written.get("rest"))
         except (KeyError, TypeError, AttributeError) as cause:
             raise ConfigError("This is no config of a ConditionSplitter.", found=repr(config)[:80]) from cause
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
+from mml.configuration import made_with, settings_beside
 from mml.data import FeatureSetView
-from mml.errors import ConfigError, SplitError, StrataWarning
+from mml.errors import SplitError, StrataWarning
 from mml.processing.group_codes import as_columns, group_codes
 from mml.processing.splitters.allocation import (
     deal_groups,
@@ -145,7 +146,7 @@ class RandomSplitter:
     def get_config(self) -> Config:
         """Return the settings as JSON-compatible values."""
         return {
-            "name": "mml/random",
+            "splitter": "mml/random",
             "ratios": dict(self.ratios),
             "seed": self.seed,
             "group_by": _json(self.group_by),
@@ -155,11 +156,7 @@ class RandomSplitter:
     @classmethod
     def from_config(cls, config: Config) -> Self:
         """Build an equal splitter."""
-        settings: dict[str, Any] = {key: value for key, value in config.items() if key != "name"}
-        try:
-            return cls(**settings)
-        except TypeError as cause:
-            raise ConfigError(f"RandomSplitter does not take these settings: {cause}") from cause
+        return made_with(cls, settings_beside(config, "splitter"))
 
 
 def _json(columns: str | Iterable[str] | None) -> list[str] | None:
