@@ -16,13 +16,11 @@ import numpy as np
 from mml.backends import (
     BaseModel,
     Capabilities,
-    ComputeBackend,
+    HostBackend,
     ModelSource,
-    NumpyOps,
     Program,
     Segment,
     StepGradients,
-    owned_array,
 )
 from mml.backends.default_program import DefaultProgram
 from mml.errors import BackendError, ModelError
@@ -31,12 +29,11 @@ from mml_conformance.reference.models import Mlp, ReferenceModel
 from mml_conformance.reference.step import Step
 
 
-class ReferenceBackend(ComputeBackend):
+class ReferenceBackend(HostBackend):
     """NumPy arrays, gradients by hand, everything else from core."""
 
     name: ClassVar[str] = "reference"
     capabilities: ClassVar[Capabilities] = Capabilities(gradients=True, deterministic=True)
-    ops = NumpyOps()
     # What a mutant of the suite replaces to break one thing.
     step_type: ClassVar[type[Step]] = Step
     model_type: ClassVar[type[ReferenceModel]] = ReferenceModel
@@ -54,19 +51,6 @@ class ReferenceBackend(ComputeBackend):
                 found=repr(source.target),
             )
         return self.model_type(source)
-
-    def to_array(self, array: np.ndarray, *, device: str | None = None) -> np.ndarray:
-        """Return an owned copy."""
-        self.device_name(device)
-        return owned_array(array)
-
-    def to_numpy(self, array: Any) -> np.ndarray:
-        """Return an owned copy."""
-        return owned_array(array)
-
-    def is_native(self, array: Any) -> bool:
-        """Whether it is a NumPy array."""
-        return isinstance(array, np.ndarray)
 
     def compile(self, segment: Segment) -> Program:
         """Check that every loss of a training segment has a slope, and step through the default program."""

@@ -4,6 +4,7 @@ from mml.backends.access import convert, get_backend
 from mml.backends.base_model import BaseModel, VariableSpec
 from mml.backends.capabilities import Capabilities
 from mml.backends.contract import ComputeBackend, ModelSource, StepGradients
+from mml.backends.host_backend import HostBackend
 from mml.backends.losses import CallableLoss, CanonicalLoss, loss_on_rows, require_equal_shapes
 from mml.backends.names import Backend
 from mml.backends.ops import ArrayOps, NumpyOps
@@ -23,6 +24,7 @@ __all__ = [
     "Capabilities",
     "ComputeBackend",
     "Controls",
+    "HostBackend",
     "ModelSource",
     "NumpyOps",
     "Program",

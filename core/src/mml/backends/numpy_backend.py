@@ -12,10 +12,9 @@ import numpy as np
 
 from mml.backends.base_model import BaseModel, Shape, VariableSpec
 from mml.backends.capabilities import Capabilities
-from mml.backends.contract import ComputeBackend, ModelSource, StepGradients
+from mml.backends.contract import ModelSource, StepGradients
+from mml.backends.host_backend import HostBackend
 from mml.backends.losses import loss_on_rows
-from mml.backends.ops import NumpyOps
-from mml.backends.owned_arrays import owned_array
 from mml.backends.segment import Call, Segment
 from mml.errors import ConfigError, ModelError, ShapeError, StateError
 from mml.protocols import Config, State
@@ -23,12 +22,11 @@ from mml.protocols import Config, State
 _PROBE_ROWS = 2
 
 
-class NumpyBackend(ComputeBackend):
+class NumpyBackend(HostBackend):
     """Runs plain functions over arrays, merges and losses on NumPy arrays."""
 
     name: ClassVar[str] = "numpy"
     capabilities: ClassVar[Capabilities] = Capabilities(deterministic=True, dlpack=True)
-    ops = NumpyOps()
 
     def wrap(self, source: ModelSource) -> BaseModel:
         """Wrap a function from one array to one array."""
@@ -40,19 +38,6 @@ class NumpyBackend(ComputeBackend):
                 hint="Give a function such as numpy.log1p, or install the plugin of the model's framework.",
             )
         return FunctionModel(source.target, name=source.name, kwargs=dict(source.kwargs), label=source.label)
-
-    def to_array(self, array: np.ndarray, *, device: str | None = None) -> np.ndarray:
-        """Return an owned copy."""
-        self.device_name(device)
-        return owned_array(array)
-
-    def to_numpy(self, array: Any) -> np.ndarray:
-        """Return an owned copy."""
-        return owned_array(array)
-
-    def is_native(self, array: Any) -> bool:
-        """Whether it is a NumPy array."""
-        return isinstance(array, np.ndarray)
 
     def forward(
         self,

@@ -6,17 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-import numpy as np
-
 from mml.backends import (
     BaseModel,
     Capabilities,
-    ComputeBackend,
+    HostBackend,
     ModelSource,
-    NumpyOps,
     Program,
     Segment,
-    owned_array,
 )
 from mml.errors import ModelError
 from mml_sklearn.arguments import make
@@ -25,14 +21,13 @@ from mml_sklearn.program import SklearnProgram
 from mml_sklearn.random_state import global_generator
 
 
-class SklearnBackend(ComputeBackend):
+class SklearnBackend(HostBackend):
     """Runs estimators; arrays are NumPy arrays."""
 
     name: ClassVar[str] = "sklearn"
     capabilities: ClassVar[Capabilities] = Capabilities(
         fit=True, partial_fit=True, deterministic=True, dlpack=True
     )
-    ops = NumpyOps()
 
     def wrap(self, source: ModelSource) -> BaseModel:
         """Wrap an estimator, or make one from a class or factory.
@@ -52,19 +47,6 @@ class SklearnBackend(ComputeBackend):
             written=_written(source, kwargs),
             label=source.label,
         )
-
-    def to_array(self, array: np.ndarray, *, device: str | None = None) -> np.ndarray:
-        """Return an owned copy."""
-        self.device_name(device)
-        return owned_array(array)
-
-    def to_numpy(self, array: Any) -> np.ndarray:
-        """Return an owned copy."""
-        return owned_array(array)
-
-    def is_native(self, array: Any) -> bool:
-        """Whether it is a NumPy array."""
-        return isinstance(array, np.ndarray)
 
     def compile(self, segment: Segment) -> Program:
         """Turn a segment into a program that fits, trains batch by batch, or runs."""
