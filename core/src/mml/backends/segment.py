@@ -190,8 +190,11 @@ class Segment:
     device : str or None
     n_rows : int
         How many columns `Block.rows` has.
-    coupled : frozenset of str
-        Filled by a compiled backend: calls whose rows depend on each other.
+    deterministic : bool
+        Ask for kernels that give equal bits in every run.
+    options : mapping
+        What a call that fits needs to know beforehand: under ``classes``, by node label, the sorted class
+        values of the whole split, for learners that take batch by batch.
     """
 
     backend: str
@@ -212,7 +215,15 @@ class Segment:
         return tuple(dict.fromkeys(call.node for call in self.calls if call.learns))
 
     def reached_by(self, losses: Iterable[SegmentLoss]) -> frozenset[str]:
-        """Return the keys of the calls that gradients of these losses flow through."""
+        """Return the keys of the calls that gradients of these losses flow through.
+
+        A program lets a call learn in a step only if it is among those of the losses with live rows: another
+        call gets no update, and its running statistics stay as they are.
+
+        Parameters
+        ----------
+        losses : iterable of SegmentLoss
+        """
         values = {name for loss in losses for name in loss.arguments}
         for call in reversed(self.calls):
             if call.key in values:

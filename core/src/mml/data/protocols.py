@@ -6,7 +6,7 @@ knows only these protocols.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
@@ -30,17 +30,12 @@ class SplitterLike(Protocol):
         ...
 
 
-class RowBlocks(Protocol):
-    """One column's values in blocks of rows that can be iterated more than once."""
-
-    def __iter__(self) -> Iterator[np.ndarray]: ...
-
-
 @runtime_checkable
 class ScalerLike(Protocol):
     """Learns statistics of one column and maps its values, each row on its own.
 
-    ``fit_blocks(blocks)`` is optional: a scaler that has it is fitted without holding the column in memory.
+    ``fit_blocks(blocks)`` is optional: a scaler that has it is fitted without holding the column in memory,
+    on an iterable of arrays of rows that can be iterated more than once.
     """
 
     def fit(self, values: np.ndarray) -> object:
