@@ -158,9 +158,9 @@ class SegmentOptimizer:
 class SlotStore(Protocol):
     """An optimizer's state, owned by core and shared by every program.
 
-    A variable's slots are ``"step"``, the number of updates that it received, and the rule's arrays by name. A
-    program makes them when it first needs them, changes them in place, and turns NumPy arrays,
-    which restored slots are, into native ones when it meets them.
+    A variable's slots are ``"step"``, the number of updates that it received, and the rule's arrays by name.
+    A program makes them when it first needs them, changes them in place, and turns NumPy arrays, which
+    restored slots are, into native ones when it meets them.
     """
 
     def slots_of(self, variable: str, make: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:

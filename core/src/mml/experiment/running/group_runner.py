@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mml.experiment.callbacks.dispatcher import ExperimentDispatcher
 from mml.experiment.phases.phase import ExperimentPhase
@@ -11,6 +11,9 @@ from mml.experiment.phases.phase_group import PhaseGroup
 from mml.experiment.results import PhaseGroupResults
 from mml.experiment.running.interrupts import Interrupt
 from mml.experiment.running.phase_runner import PhaseRunner
+
+if TYPE_CHECKING:
+    from mml.experiment.experiment import Experiment
 
 
 class GroupRunner:
@@ -23,7 +26,7 @@ class GroupRunner:
     dispatcher : ExperimentDispatcher
     """
 
-    def __init__(self, host: Any, *, interrupt: Interrupt, dispatcher: ExperimentDispatcher) -> None:
+    def __init__(self, host: Experiment, *, interrupt: Interrupt, dispatcher: ExperimentDispatcher) -> None:
         self._interrupt = interrupt
         self._dispatcher = dispatcher
         self._phases = PhaseRunner(host, interrupt, dispatcher)

@@ -7,7 +7,7 @@ say what happened.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mml.errors import MMLError, PhaseError
 from mml.experiment.callbacks.dispatcher import ExperimentDispatcher, PhaseDispatcher, tell_of_failure
@@ -25,6 +25,9 @@ from mml.experiment.running.snapshot import Snapshot
 from mml.graph import ModelGraph, ModelNode
 from mml.graph.execution import LoadedBlock, StepsResult
 
+if TYPE_CHECKING:
+    from mml.experiment.experiment import Experiment
+
 
 class PhaseRunner:
     """Runs phases for an experiment.
@@ -39,7 +42,7 @@ class PhaseRunner:
         Fires the experiment's hooks before and after each phase.
     """
 
-    def __init__(self, host: Any, interrupt: Interrupt, around: ExperimentDispatcher) -> None:
+    def __init__(self, host: Experiment, interrupt: Interrupt, around: ExperimentDispatcher) -> None:
         self._host = host
         self._interrupt = interrupt
         self._around = around

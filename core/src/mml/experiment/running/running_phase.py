@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mml.experiment.callbacks.dispatcher import PhaseDispatcher
 from mml.experiment.phases.bound_inputs import BoundInputs, bind_inputs
@@ -17,6 +17,9 @@ from mml.graph import ModelGraph
 from mml.graph.execution import Execution
 from mml.graph.plan import Request
 from mml.graph.topology import heads, with_ancestors
+
+if TYPE_CHECKING:
+    from mml.experiment.experiment import Experiment
 
 
 @dataclass
@@ -43,7 +46,7 @@ class RunningPhase:
     phase: ExperimentPhase
     results: PhaseResults
     graph: ModelGraph
-    host: Any
+    host: Experiment
     path: tuple[str, ...]
     inputs: BoundInputs
     request: Request
@@ -76,7 +79,7 @@ class RunningPhase:
 def prepare_phase(
     phase: ExperimentPhase,
     *,
-    host: Any,
+    host: Experiment,
     graph: ModelGraph,
     path: tuple[str, ...],
     results: PhaseResults,
