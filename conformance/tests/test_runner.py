@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from importlib.metadata import version
 
 import pytest
 
@@ -86,6 +87,15 @@ def test_expected_failures_are_counted_and_hold_in_both_directions():
     report = run_checks("reference", declaration=stale, only=["CONV"])
     assert not report.is_conformant
     assert "CONV-gone" in report.problems[0]
+
+
+@pytest.mark.parametrize("expires", ["0.0.1", version("mml-conformance"), ""])
+def test_an_expected_failure_past_its_version_is_a_problem(expires):
+    known = ExpectedFailure("CONV-device", "no devices yet", expires=expires)
+    declared = replace(DECLARATION, expected_failures=(known,))
+    report = run_checks(mutant("silent move to the default device"), declaration=declared, only=["CONV"])
+    assert not report.is_conformant
+    assert "CONV-device" in report.problems[0]
 
 
 def test_a_declaration_leaves_nothing_out():

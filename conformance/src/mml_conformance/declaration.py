@@ -32,7 +32,7 @@ class ExpectedFailure:
         The check's exact id.
     reason : str
     expires : str
-        The version of the plugin at which it must be gone.
+        The version of the plugin in which it must be gone, such as ``"0.2"``; from there on the suite fails.
     """
 
     id: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 import random
+import re
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import numpy as np
 
 from mml.backends import ComputeBackend, get_backend
 from mml.errors import ConfigError, MMLError, did_you_mean
+from mml.plugins import get_manager
 from mml_conformance.declaration import Declaration, ExpectedFailure, declaration_of
 from mml_conformance.expect import RequirementError
 from mml_conformance.registry import Check, all_checks
@@ -137,8 +139,9 @@ def run_checks(
         blocking = [name for name in one.blocked_by if outcomes.get(name, _NONE).status in (FAILED, BLOCKED)]
         outcomes[one.id] = _blocked(one, blocking) if blocking else _tried(one, subject, forgiven)
     unknown = sorted(set(forgiven) - {one.id for one in checks})
-    problems = tuple(f"The declaration expects a failure of {name!r}, which is no check." for name in unknown)
-    return Report(subject_backend.name, tuple(outcomes.values()), problems)
+    problems = [f"The declaration expects a failure of {name!r}, which is no check." for name in unknown]
+    problems += _expired(subject_backend, declared.expected_failures)
+    return Report(subject_backend.name, tuple(outcomes.values()), tuple(problems))
 
 
 def run(name: str, json: bool = False, *, only: Collection[str] | None = None) -> int:
@@ -165,6 +168,24 @@ def run(name: str, json: bool = False, *, only: Collection[str] | None = None) -
         return 2
     sys.stdout.write(f"{report.to_json() if json else report}\n")
     return 0 if report.is_conformant else 1
+
+
+def _expired(backend: ComputeBackend, failures: tuple[ExpectedFailure, ...]) -> list[str]:
+    """Name the expected failures that were to be gone in the installed version of the plugin."""
+    if not failures:
+        return []
+    manager = get_manager()
+    version = manager.status(manager.registry("backends").resolve(backend.name).plugin).version
+    return [
+        f"The failure of {one.id!r} was to be gone in version {one.expires}; this is {version}."
+        for one in failures
+        if _numbers(version) >= _numbers(one.expires)
+    ]
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Return a version as numbers to compare; a development version counts for the one that it leads to."""
+    return tuple(int(one) for one in re.findall(r"\d+", version))
 
 
 def _chosen(checks: tuple[Check, ...], only: Collection[str] | None) -> tuple[Check, ...]:
