@@ -220,11 +220,12 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     >>> did_you_mean("x", ["voltage", "current"])
     "Available: 'current', 'voltage'."
     """
-    known = sorted(set(candidates))
+    known = sorted(set(map(str, candidates)))
     if not known:
         return "There are none."
     folded = {one.lower(): one for one in known}
-    near = [folded[one] for one in difflib.get_close_matches(name.lower(), list(folded), n=3, cutoff=0.6)]
+    close = difflib.get_close_matches(str(name).lower(), list(folded), n=3, cutoff=0.6)
+    near = [folded[one] for one in close]
     if near:
         return f"Did you mean {' or '.join(repr(one) for one in near)}?"
     return f"Available: {listed(known)}."

@@ -301,6 +301,30 @@ class ModelGraph(ExperimentNode):
         for name, optimizer in self.optimizers().items():
             optimizer.set_state(state["optimizers"][name])
 
+    def get_trainable_state(self) -> State:
+        """Return the values of all that a TrainPhase can change: models that can learn, and optimizers."""
+        return {
+            "nodes": {
+                node.label: node.model.get_state()
+                for node in self._model_nodes(None)
+                if node.model is not None and node.model.is_built and node.model.can_learn
+            },
+            "optimizers": {name: optimizer.get_state() for name, optimizer in self.optimizers().items()},
+        }
+
+    def set_trainable_state(self, state: State) -> None:
+        """Put back what `get_trainable_state` returned; who is frozen by now stays so."""
+        for label, values in state["nodes"].items():
+            model = self[label].model
+            if model is None:
+                raise StateError(
+                    "A node lost its model since the state was taken.",
+                    where={"graph": self.label, "node": label},
+                )
+            model.set_state(values)
+        for name, optimizer in self.optimizers().items():
+            optimizer.set_state(state["optimizers"][name])
+
     def _check_state(self, state: State) -> None:
         nodes = [node.label for node in self._model_nodes(None)]
         for kind, expected in (("nodes", nodes), ("optimizers", list(self.optimizers()))):

@@ -20,6 +20,9 @@ from mml_torch.slots import Slots, counts_as_integers, counts_as_tensors, groupe
 
 Update = Callable[[list[Tensor], float], None]
 
+# Below this many parameters, waking other threads costs more than they save.
+_ONE_THREAD_ELEMENTS = 1 << 16
+
 
 class Sgd(canonical.Sgd):
     """Stochastic gradient descent; the learning rate stays outside the velocity."""
@@ -162,7 +165,26 @@ def _bind_fused(rule: Adam | AdamW, params: list[Tensor], slots: list[Slots], ke
             maximize=False,
         )
 
-    return update
+    is_small = params[0].device.type == "cpu" and sum(one.numel() for one in params) <= _ONE_THREAD_ELEMENTS
+    return _on_one_thread(update) if is_small else update
+
+
+def _on_one_thread(update: Update) -> Update:
+    """Run an update without the framework's thread pool.
+
+    The fused kernel wakes every thread for every parameter, however small. For a small model that costs twice
+    the work itself, and ten times on a machine that is busy with something else.
+    """
+
+    def alone(gradients: list[Tensor], rate: float) -> None:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            update(gradients, rate)
+        finally:
+            torch.set_num_threads(threads)
+
+    return alone
 
 
 def _bind_foreach(rule: Adam | AdamW, params: list[Tensor], slots: list[Slots], kernel: str) -> Update:

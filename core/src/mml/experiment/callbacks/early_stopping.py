@@ -8,7 +8,6 @@ from typing import Any
 
 from mml.errors import PhaseError, did_you_mean
 from mml.experiment.callbacks.callback import Callback
-from mml.graph import ModelNode
 from mml.protocols import State
 
 
@@ -93,7 +92,7 @@ class EarlyStopping(Callback):
         if self._improves(value):
             self.best_value, self.best_epoch, self._waited = value, epoch, 0
             if self.restore_best:
-                self._best_state = experiment.graph.get_state()
+                self._best_state = experiment.graph.get_trainable_state()
             return
         self._waited += 1
         if self._waited >= self.patience:
@@ -110,10 +109,7 @@ class EarlyStopping(Callback):
     def on_phase_end(self, *, experiment: Any, phase: Any, results: Any) -> None:  # noqa: ARG002 -- the hook's form
         """Put the best epoch's values back; who is frozen by now stays so."""
         if self._best_state is not None:
-            nodes = experiment.graph.nodes.items()
-            frozen = {label: node.frozen_by for label, node in nodes if isinstance(node, ModelNode)}
-            experiment.graph.set_state(self._best_state)
-            experiment.graph.set_frozen(frozen)
+            experiment.graph.set_trainable_state(self._best_state)
             self._best_state = None
 
     def get_settings(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self, final
+from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,14 +13,15 @@ from mml.experiment.metrics.classification import (
     class_rows,
     scored_rows,
 )
-from mml.experiment.metrics.metric import Metric
-from mml.experiment.metrics.weighted_mean import WeightedMean
-from mml.protocols import State
+from mml.experiment.metrics.row_mean import Floats, RowMeanMetric
 
 
 @final
-class Accuracy(Metric):
+class Accuracy(RowMeanMetric):
     """Share of rows whose predicted class is the target's.
+
+    Outputs are labels or scores, (n_rows,), (n_rows, 1) or (n_rows, n_classes); targets are class indices or
+    one-hot rows.
 
     Parameters
     ----------
@@ -41,36 +42,22 @@ class Accuracy(Metric):
     mode: ClassVar[Literal["min", "max"]] = "max"
 
     def __init__(self, *, from_logits: bool | None = None, threshold: float = 0.5) -> None:
+        super().__init__()
         self.from_logits = check_from_logits(from_logits)
         self.threshold = check_threshold(threshold)
-        self._hits = WeightedMean()
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's keywords."""
         return {"from_logits": self.from_logits, "threshold": self.threshold}
 
-    def update(self, outputs: ArrayLike, targets: ArrayLike, *, weights: ArrayLike | None = None) -> None:
-        """Take in a batch: labels or scores (N,), (N, 1) or (N, C), and class indices or one-hot rows."""
+    def row_values(
+        self, outputs: ArrayLike, targets: ArrayLike, weights: ArrayLike | None
+    ) -> tuple[Floats, Floats]:
+        """Return 1 for rows that are classified rightly and 0 for the others."""
         scored = scored_rows(outputs, targets, weights=weights, metric=self.name)
         rows = class_rows(scored, from_logits=self.from_logits, threshold=self.threshold, metric=self.name)
-        self._hits.add((rows.predicted == rows.actual).astype(np.float64), rows.weights)
-
-    def merge(self, other: Self) -> None:
-        """Add the counts of another one."""
-        self._check_mergeable(other)
-        self._hits.merge(other._hits)
+        return (rows.predicted == rows.actual).astype(np.float64), rows.weights
 
     def compute(self) -> float:
         """Return the share over everything gathered."""
-        share = self._hits.value()
-        if share is None:
-            raise self._nothing_gathered()
-        return share
-
-    def get_state(self) -> State:
-        """Return the weights of the right rows and of all rows."""
-        return self._hits.get_state()
-
-    def set_state(self, state: State) -> None:
-        """Put back what :meth:`get_state` returned."""
-        self._hits.set_state(state)
+        return self.mean()
