@@ -45,8 +45,6 @@ def test_rows_are_taken_as_they_are_stored():
     assert taken.schema.names == ("features.x.raw", "tags.c.raw")
     assert taken.table.column("tags.c.raw").to_pylist() == ["c", "b", "b"]
     assert np.array_equal(taken.uuids(slice(0, 3)), collection.uuids(np.array([9, 2, 2])))
-    assert taken.has_own_uuids
-    assert not collection.has_own_uuids
 
 
 def test_collections_are_equal_by_values_and_identities():

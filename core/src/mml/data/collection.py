@@ -119,11 +119,6 @@ class SampleCollection:
             self._fingerprint = fingerprint(self._table)
         return self._fingerprint
 
-    @property
-    def has_own_uuids(self) -> bool:
-        """Whether identities came with the data instead of being derived from it."""
-        return self._uuids is not None
-
     def uuids(self, rows: Rows) -> np.ndarray:
         """Return the identities of absolute rows, uint8 of shape ``(k, 16)``."""
         own = self._own_uuids()

@@ -71,17 +71,6 @@ def test_state_comes_back_bit_for_bit(logs):
     assert "new" not in store
 
 
-def test_a_block_equals_single_values():
-    one, block = MetricStore(), MetricStore()
-    for batch, value in enumerate([0.1, 0.2, 0.3]):
-        one.log("lr", value, epoch=2, batch=batch)
-    block.log_batches("lr", [0.1, 0.2, 0.3], epoch=2, batches=np.arange(3))
-    assert block.series("batch") == one.series("batch")
-    assert block.latest("lr") == 0.3
-    with pytest.raises(ResultError, match="do not fit"):
-        block.log_batches("lr", [0.1, 0.2], epoch=2, batches=np.arange(3))
-
-
 def test_a_series_read_before_sees_nothing_of_what_is_logged_later():
     store = filled([("a", 1.0, 0, None)])
     before = store.series()

@@ -10,7 +10,7 @@ from array import array
 from typing import Any, Literal, final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from mml.errors import ResultError, did_you_mean
 from mml.experiment.results.axis import Axis
@@ -88,36 +88,6 @@ class MetricStore:
         column.batches.append(0 if batch is None else batch)
         column.values.append(number)
         self._latest[name] = number
-
-    def log_batches(self, name: str, values: ArrayLike, *, epoch: int, batches: ArrayLike) -> None:
-        """Log one value per batch of a block at once.
-
-        Parameters
-        ----------
-        name : str
-            Name of the metric.
-        values : array-like of float, shape (k,)
-            One value per batch.
-        epoch : int
-            Epoch of all of them.
-        batches : array-like of int, shape (k,)
-            Batch numbers within the epoch.
-        """
-        block = np.asarray(values, dtype=np.float64)
-        numbers = np.asarray(batches, dtype=np.int64)
-        if block.ndim != 1 or block.shape != numbers.shape:
-            raise ResultError(
-                f"The values of metric {name!r} do not fit its batches.",
-                expected=f"shape {numbers.shape}",
-                found=f"shape {block.shape}",
-            )
-        if not len(block):
-            return
-        column = self._column("batch", name)
-        column.epochs.frombytes(np.full(len(block), epoch, dtype=np.int64).tobytes())
-        column.batches.frombytes(numbers.tobytes())
-        column.values.frombytes(block.tobytes())
-        self._latest[name] = float(block[-1])
 
     def latest(self, name: str) -> float:
         """Return the value of `name` that was logged last, at whichever level.
