@@ -9,6 +9,8 @@ import threading
 import pytest
 
 from mml.cli.app import app
+from mml.errors import ArchiveError
+from mml.experiment import Experiment
 from mml.files import read_archive
 
 COMMANDS = ("run", "validate", "schema", "plugins", "demo", "show", "conformance")
@@ -282,3 +284,24 @@ def test_ctrl_c_ends_a_run_with_1_and_what_was_trained_is_saved(file):
     assert "Traceback" not in stderr
     assert "stopped" in stdout
     assert target.is_file()
+
+
+@pytest.mark.parametrize("place", ["nowhere/run.mml", "."])
+def test_a_place_that_cannot_be_saved_to_is_refused_before_anything_runs(mml, file, tmp_path, place):
+    result = mml("run", file, "--save", tmp_path / place)
+    assert result.exit_code == 2
+    assert "--save" in result.stderr
+    assert "folder" in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_save_that_fails_takes_no_report_with_it(mml, file, tmp_path, monkeypatch):
+    def fail(self, path):
+        raise ArchiveError("The disk is full.")
+
+    monkeypatch.setattr(Experiment, "save", fail)
+    result = mml("run", file, "--save", tmp_path / "run.mml")
+    assert result.exit_code == 1
+    assert "The disk is full." in result.stderr
+    assert "completed" in result.stdout
+    assert "Saved as" not in result.stdout
