@@ -183,3 +183,19 @@ class TestLogits:
         losses = [mml.AppliedLoss("mse", on="head")]
         with pytest.raises(DataError, match="outside 0 to 1"):
             self.made().run_phase(validation(losses=losses, metrics=[Accuracy(from_logits=False)]))
+
+
+def test_a_metric_takes_settings_beside_its_name():
+    phase = validation(metrics=[{"accuracy": {"threshold": 0.25, "from_logits": True}}, {"rmse": {}}])
+    assert phase.metrics[0] == OutputMetric(Accuracy(threshold=0.25, from_logits=True))
+    assert phase.metrics[1] == OutputMetric("rmse")
+    with pytest.raises(ConfigError, match="no setting 'treshold'") as caught:
+        validation(metrics=[{"accuracy": {"treshold": 0.25}}])
+    assert "'threshold'" in caught.value.hint
+
+
+@pytest.mark.parametrize("wrong", [Accuracy, {"accuracy": 3}, {"rmse": {}, "mae": {}}, {3: {}}, len])
+def test_what_is_no_metric_says_how_one_is_written(wrong):
+    with pytest.raises(PhaseError, match="A metric is") as caught:
+        validation(metrics=[wrong])
+    assert "{'f1': {'average': 'macro'}}" in caught.value.hint

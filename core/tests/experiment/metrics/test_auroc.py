@@ -108,3 +108,18 @@ def test_the_number_of_classes_stays():
     metric.update(np.full((2, 3), 0.3), [0, 1])
     with pytest.raises(ShapeError, match="number of classes"):
         metric.update(np.full((2, 4), 0.2), [0, 1])
+
+
+def test_probabilities_per_class_explain_themselves():
+    rng = np.random.default_rng(3)
+    scores, targets = rng.dirichlet(np.ones(3), size=40).astype(np.float32), rng.integers(0, 3, size=40)
+    assert area(scores, targets) == area(scores, targets, from_logits=False)
+
+
+def test_two_columns_rank_alike_as_logits_and_as_probabilities():
+    rng = np.random.default_rng(4)
+    logits, targets = rng.normal(size=(40, 2)), rng.integers(0, 2, size=40)
+    assert area(logits, targets) == area(logits, targets, from_logits=True)
+    positive = rng.integers(0, 9, size=40) / 8
+    scores = np.stack([1 - positive, positive], axis=1)
+    assert area(scores, targets) == area(scores, targets, from_logits=False)

@@ -196,18 +196,28 @@ def _sum_over_rows(results: EvalResults, label: str) -> float:
 
 
 def as_evaluation_metric(value: Any) -> EvaluationMetric:
-    """Accept an evaluation metric, a metric, or the name of either."""
+    """Accept an evaluation metric, a metric, the name of either, or that name with settings."""
     if isinstance(value, EvaluationMetric):
         return value
     if isinstance(value, Metric):
         return OutputMetric(value)
+    name, settings = _name_and_settings(value)
+    made = made_with(registry("metrics").load(name), settings)
+    return made if isinstance(made, EvaluationMetric) else OutputMetric(made)
+
+
+def _name_and_settings(value: Any) -> tuple[str, Config]:
+    """Read a name, or as in a document ``{name: {setting: value}}``."""
     if isinstance(value, str):
-        target = registry("metrics").load(value)
-        made = target()
-        return made if isinstance(made, EvaluationMetric) else OutputMetric(made)
+        return value, {}
+    if isinstance(value, dict) and len(value) == 1:
+        ((name, settings),) = value.items()
+        if isinstance(name, str) and isinstance(settings, dict):
+            return name, settings
     raise PhaseError(
-        "A metric is a Metric, an EvaluationMetric or a registered name.",
+        "A metric is a registered name, a Metric or an EvaluationMetric.",
         found=f"{type(value).__name__}: {value!r}",
+        hint="Settings stand beside the name, as in {'f1': {'average': 'macro'}}.",
     )
 
 

@@ -11,7 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mml.errors import ResultError, ShapeError, StateError
-from mml.experiment.metrics.classification import ask_for_logits, check_from_logits, scored_rows
+from mml.experiment.metrics.classification import (
+    are_probabilities,
+    ask_for_logits,
+    check_from_logits,
+    scored_rows,
+)
 from mml.experiment.metrics.metric import Metric
 from mml.experiment.results.state_fields import array_field, field
 from mml.protocols import State
@@ -25,7 +30,8 @@ class AUROC(Metric):
     ----------
     from_logits : bool, optional
         Whether scores per class (N, C) are logits, of which the softmax is ranked. It makes no difference
-        to one score per row; None leaves it to whoever knows.
+        to one score per row, nor to two. None leaves it to whoever knows; rows that sum to 1 without a
+        negative score are probabilities, as those of `predict_proba`.
 
     References
     ----------
@@ -101,11 +107,14 @@ class AUROC(Metric):
         """Return what is ranked: (n, 1) for two classes, else one column per class."""
         if scores.ndim == 1:
             return scores[:, None]
-        if self.from_logits is None:
+        if scores.shape[1] == 2 and self.from_logits is not False:
+            # The difference of two logits orders rows as the softmax does, without its rounding; that of two
+            # probabilities, 2p - 1, as p does.
+            return scores[:, 1:] - scores[:, :1]
+        if self.from_logits is None and not are_probabilities(scores):
             raise ask_for_logits(self.name)
         if scores.shape[1] == 2:
-            # The difference of two logits orders rows as the softmax does, without its rounding.
-            return scores[:, 1:] - scores[:, :1] if self.from_logits else scores[:, 1:]
+            return scores[:, 1:]
         if self.from_logits:
             powers = np.exp(scores - scores.max(axis=1, keepdims=True))
             return np.asarray(powers / powers.sum(axis=1, keepdims=True))

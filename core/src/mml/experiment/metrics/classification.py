@@ -19,6 +19,7 @@ NO_CLASS = -1
 """Predicted class of a row whose scores hold NaN: it never equals a target."""
 
 _PROBABILITY_TOLERANCE = 1e-6
+_SUM_TOLERANCE = 1e-5
 
 
 class ScoredRows(NamedTuple):
@@ -89,12 +90,19 @@ def class_rows(rows: ScoredRows, *, from_logits: bool | None, threshold: float, 
     return ClassRows(predicted.astype(np.int64), rows.actual, rows.weights)
 
 
+def are_probabilities(scores: NDArray[Any]) -> bool:
+    """Return whether every row (n_rows, C) is a distribution over the classes."""
+    sums = scores.sum(axis=1, dtype=np.float64)
+    return bool((scores >= 0).all() and (np.abs(sums - 1) <= _SUM_TOLERANCE).all())
+
+
 def ask_for_logits(metric: str) -> ConfigError:
     """Return the error of a metric that was not told what its scores are."""
     return ConfigError(
         "It is not known whether the outputs are logits or probabilities.",
         where={"metric": metric},
-        hint="Give the metric from_logits=True for logits, or from_logits=False for probabilities.",
+        hint="Give the metric from_logits=True for logits, or from_logits=False for probabilities, as in "
+        f"{{{metric!r}: {{'from_logits': True}}}}.",
     )
 
 

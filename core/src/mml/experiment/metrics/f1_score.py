@@ -80,7 +80,7 @@ class F1Score(Metric):
             raise ConfigError(
                 "F1 with average='binary' knows classes 0 and 1 only.",
                 found=f"class {classes[~np.isin(classes, (NO_CLASS, 0, 1))][0]}",
-                hint="Use average='macro' for several classes.",
+                hint="Use average='macro' for several classes, as in {'f1': {'average': 'macro'}}.",
             )
         predicted, actual = np.split(codes.reshape(-1), 2)
         hit = predicted == actual
