@@ -324,3 +324,11 @@ def test_an_empty_series_can_be_queried():
     assert empty.collapse("epoch", "mean").axes == ("label",)
     with pytest.raises(ResultError, match="none"):
         empty.at(epoch=0)
+
+
+@pytest.mark.parametrize("wanted", [slice(0, 1), lambda epoch: epoch > 0, {"from": 0}, slice])
+def test_what_no_coordinate_can_be_is_refused_instead_of_matching_nothing(wanted):
+    with pytest.raises(ResultError, match="coordinates") as caught:
+        small().where(epoch=wanted)
+    assert "axis 'epoch'" in caught.value.where
+    assert len(small().where(epoch=range(1))) == 2

@@ -6,7 +6,7 @@ reductions make sense for theirs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from numbers import Number
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -112,7 +112,7 @@ class AxisSeries(Generic[T]):
         Raises
         ------
         ResultError
-            If there is no such axis.
+            If there is no such axis, or no coordinate can be what is asked for: a slice, a function.
         """
         return self._take(self._matching(coordinates))
 
@@ -254,7 +254,7 @@ class AxisSeries(Generic[T]):
     def _matching(self, coordinates: Mapping[str, Any]) -> _Entries:
         mask: NDArray[np.bool_] | None = None
         for name, wanted in coordinates.items():
-            hits = _hits(self._axis(name), wanted)
+            hits = _hits(name, self._axis(name), wanted)
             mask = hits if mask is None else mask & hits
         if mask is None:
             return slice(None)
@@ -286,12 +286,19 @@ class AxisSeries(Generic[T]):
         return _described(self._axes)
 
 
-def _hits(axis: Axis, wanted: Any) -> NDArray[np.bool_]:
+def _hits(name: str, axis: Axis, wanted: Any) -> NDArray[np.bool_]:
     if isinstance(wanted, (list, tuple, set, frozenset, range, np.ndarray)):
         codes = [code for code in map(axis.code_of, wanted) if code is not None]
         allowed = np.zeros(len(axis.vocabulary), dtype=bool)
         allowed[codes] = True
         return allowed[axis.codes]
+    if isinstance(wanted, slice) or callable(wanted) or not isinstance(wanted, Hashable):
+        raise ResultError(
+            "Entries are chosen by the values of their coordinates.",
+            where={"axis": name},
+            expected="one value, or a list, set, range or array of values",
+            found=f"{type(wanted).__name__}: {wanted!r}",
+        )
     code = axis.code_of(wanted)
     return np.zeros(len(axis), dtype=bool) if code is None else axis.codes == code
 
