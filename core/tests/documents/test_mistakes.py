@@ -62,6 +62,7 @@ MISTAKES = {
     "a reference to no data": ("{data: cells,", "{data: cell,", ["line 18", "no data 'cell'", "'cells'"]),
     "a reference to no split": ("split: val", "split: valid", ["line 22", "no split 'valid'", "'val'"]),
     "a reference to no evaluation": ("phase: validate", "phase: valid", ["line 30", "no evaluation 'valid'"]),
+    "no version": ("mml: 1\n", "", ["'mml' is missing", "`mml: 1`"]),
     "no upstream": (
         "      from: {data: cells, features: x, targets: y}\n",
         "",

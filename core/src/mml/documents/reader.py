@@ -113,7 +113,11 @@ class Reader:
                 near = [other for other in value if other not in fields]
                 # A misspelt key was told already; that it is missing says nothing new.
                 if not is_misspelt(key, near):
-                    self._say(path, f"The key {key!r} is missing{inside(path)}.", hint=purpose(cls))
+                    self._say(
+                        path,
+                        f"The key {key!r} is missing{inside(path)}.",
+                        hint=_only_choice(key, hints_of(cls)[one.name]) or purpose(cls),
+                    )
         if len(self.mistakes) > before or any(one is INVALID for one in read.values()):
             return INVALID
         made = cls(**read)
@@ -247,3 +251,9 @@ class Reader:
             return mistake
         trust = "If you trust the document, allow imports: `--allow-imports`."
         return replace(mistake, hint=f"{mistake.hint or ''} {trust}".strip())
+
+
+def _only_choice(key: str, hint: Any) -> str | None:
+    """Return what to write under a key that takes one value only."""
+    values = get_args(hint) if get_origin(hint) is Literal else ()
+    return f"Write `{key}: {values[0]}`." if len(values) == 1 else None
