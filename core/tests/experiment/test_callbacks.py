@@ -331,3 +331,16 @@ class TestEarlyStopping:
     def test_wrong_settings_are_refused(self, settings):
         with pytest.raises(PhaseError):
             mml.EarlyStopping(**settings)
+
+
+def test_a_freeze_change_takes_one_label_as_one_node():
+    assert mml.FreezeChange(freeze="head").freeze == ("head",)
+    assert mml.FreezeChange(unfreeze=["a", "head"]).unfreeze == ("a", "head")
+
+
+def test_callbacks_show_their_settings():
+    assert repr(mml.EarlyStopping(patience=3)) == (
+        "EarlyStopping(monitor='val_loss', patience=3, min_delta=0.0, mode='min', restore_best=True)"
+    )
+    assert repr(mml.Evaluation(validation())).startswith("Evaluation(phase=EvalPhase('validate'), ")
+    assert repr(Trace()) == "Trace()"

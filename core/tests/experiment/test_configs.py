@@ -311,3 +311,9 @@ def test_one_object_stands_for_a_list_of_one():
     )
     assert one == several
     assert mml.Evaluation(validation(), metrics="mae") == mml.Evaluation(validation(), metrics=["mae"])
+
+
+def test_a_graph_that_is_no_mapping_is_refused():
+    made = in_own_context(experiment)
+    with pytest.raises(ConfigError, match="graph"):
+        in_own_context(mml.Experiment.from_config, made.get_config() | {"graph": 3})

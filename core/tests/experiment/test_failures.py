@@ -284,3 +284,45 @@ class TestConfigErrors:
         )
         with pytest.raises(ConfigError, match="odd"):
             made.get_config()
+
+
+@pytest.mark.parametrize(
+    ("make", "near"),
+    [
+        (lambda: training(epochs=3), "n_epochs"),
+        (lambda: training(callback=()), "callbacks"),
+        (lambda: validation(loses=()), "losses"),
+        (lambda: mml.FitPhase.from_split("fit", split="train", freeze_after_fits=True), "freeze_after_fit"),
+    ],
+)
+def test_a_misspelled_setting_of_a_phase_says_which_is_meant(make, near):
+    with pytest.raises(PhaseError, match="has no setting") as caught:
+        make()
+    assert f"'{near}'" in caught.value.hint
+
+
+@pytest.mark.parametrize("label", ["", "  ", 3, None])
+def test_an_experiment_needs_a_label(label):
+    with pytest.raises(ExperimentError, match="needs a label"):
+        mml.Experiment(label)
+
+
+@pytest.mark.parametrize("graph", [3, "graph", []])
+def test_an_experiment_runs_a_graph_and_nothing_else(graph):
+    with pytest.raises(ExperimentError, match="runs a ModelGraph"):
+        mml.Experiment("toy", graph)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"min_delta": "0.1"}, "min_delta"),
+        ({"min_delta": float("nan")}, "min_delta"),
+        ({"min_delta": True}, "min_delta"),
+        ({"monitor": None}, "monitor"),
+        ({"restore_best": "yes"}, "restore_best"),
+    ],
+)
+def test_early_stopping_checks_its_settings(settings, message):
+    with pytest.raises(PhaseError, match=message):
+        mml.EarlyStopping(**settings)

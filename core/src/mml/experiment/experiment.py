@@ -75,6 +75,14 @@ class Experiment:
     ) -> None:
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise ExperimentError("An experiment's seed is an integer of at least 0.", found=repr(seed))
+        if not isinstance(label, str) or not label.strip():
+            raise ExperimentError("An experiment needs a label.", found=repr(label))
+        if graph is not None and not isinstance(graph, ModelGraph):
+            raise ExperimentError(
+                "An experiment runs a ModelGraph.",
+                found=repr(graph),
+                hint="Make one: ModelGraph([node, ...]).",
+            )
         for callback in callbacks:
             if not isinstance(callback, ExperimentCallback):
                 raise ExperimentError(

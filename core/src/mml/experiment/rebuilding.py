@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mml.configuration import checked_config, several
 from mml.context import ExperimentContext, RegistrationPolicy
 from mml.data import FeatureSet
+from mml.errors import ConfigError
 from mml.experiment.callbacks.callback import ExperimentCallback
 from mml.experiment.phases.phase_group import PhaseGroup
 from mml.graph import ModelGraph
@@ -61,7 +62,10 @@ def _featureset(
 def _references(config: Config) -> list[Config]:
     """Return the FeatureSet references in the configuration's graph."""
     found = []
-    for node in (config["graph"] or {}).get("nodes", ()):
+    graph = {} if config["graph"] is None else config["graph"]
+    if not isinstance(graph, dict):
+        raise ConfigError(f"The graph in the configuration of {_WHAT} is no mapping.", found=f"{graph!r}")
+    for node in graph.get("nodes", ()):
         for upstream in [node["upstream"]] if "upstream" in node else node.get("upstreams", ()):
             if "node" not in upstream:
                 found.append(upstream)

@@ -25,11 +25,16 @@ class FreezeChange:
     Parameters
     ----------
     freeze, unfreeze : tuple of str
-        Labels of nodes.
+        Labels of nodes; a label on its own is taken for one node.
     """
 
     freeze: tuple[str, ...] = ()
     unfreeze: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("freeze", "unfreeze"):
+            labels = getattr(self, name)
+            object.__setattr__(self, name, (labels,) if isinstance(labels, str) else tuple(labels))
 
 
 class _BySettings:
@@ -86,6 +91,12 @@ class _BySettings:
         return mine is not None and mine == theirs
 
     __hash__ = None  # type: ignore[assignment]  # compared by settings, never a key
+
+    def __repr__(self) -> str:
+        # As attributes, not get_settings(): those are JSON, in which a phase is pages long.
+        settings = self.get_settings() or {}
+        shown = (f"{name}={getattr(self, name, value)!r}" for name, value in settings.items())
+        return f"{self.name}({', '.join(shown)})"
 
 
 class Callback(_BySettings):

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from mml.errors import PhaseError, did_you_mean
 from mml.experiment.callbacks.callback import Callback
 from mml.protocols import State
@@ -36,12 +38,17 @@ class EarlyStopping(Callback):
         mode: str = "min",
         restore_best: bool = True,
     ) -> None:
+        if not isinstance(monitor, str):
+            raise PhaseError("`monitor` is the name of a metric.", found=repr(monitor))
         if mode not in ("min", "max"):
             raise PhaseError("Unknown mode.", expected="'min' or 'max'", found=repr(mode))
         if isinstance(patience, bool) or not isinstance(patience, int) or patience < 1:
             raise PhaseError("`patience` is a number of at least 1.", found=repr(patience))
-        if not min_delta >= 0:
-            raise PhaseError("`min_delta` is at least 0.", found=repr(min_delta))
+        is_number = isinstance(min_delta, int | float | np.number) and not isinstance(min_delta, bool)
+        if not is_number or not min_delta >= 0:
+            raise PhaseError("`min_delta` is a number of at least 0.", found=repr(min_delta))
+        if not isinstance(restore_best, bool):
+            raise PhaseError("`restore_best` is True or False.", found=repr(restore_best))
         self.monitor = monitor
         self.patience = patience
         self.min_delta = min_delta

@@ -62,8 +62,16 @@ class ExperimentPhase(ABC):
         result_recording: str = "none",
         on_nonfinite: str = "error",
         device: str | None = None,
+        **unknown: Any,
     ) -> None:
         self.label = _checked_label(label)
+        for name in unknown:
+            # Subclasses and their shortcuts pass keywords on; here a misspelled one ends up.
+            raise PhaseError(
+                f"{type(self).__name__} has no setting {name!r}.",
+                where={"phase": label},
+                hint=did_you_mean(name, ("input_sources", *_SETTINGS, *self.own_settings)),
+            )
         self.input_sources = tuple(_of_kind(input_sources, InputBinding, "input_sources", label))
         self.losses = tuple(_of_kind(losses, AppliedLoss, "losses", label))
         self.active_nodes = None if active_nodes is None else _labels(active_nodes, label)
