@@ -68,6 +68,7 @@ def test_near_names_are_offered_whatever_their_case():
     assert did_you_mean("PCA", ["pca", "nmf"]) == "Did you mean 'pca'?"
     assert did_you_mean("q", ["b", "a"]) == "Available: 'a', 'b'."
     assert did_you_mean("q", []) == "There are none."
+    assert did_you_mean(3, [3.5, 41]) == "Available: '3.5', '41'."
 
 
 @given(names=st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=40), asked=st.text(max_size=8))

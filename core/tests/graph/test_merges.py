@@ -265,3 +265,10 @@ def test_a_wholly_masked_upstream_stops_the_merge_and_all_below():
     assert {
         name.partition("/")[0] for name, slots in graph.optimizer.get_state().items() if slots["step"]
     } == {"a"}
+
+
+@pytest.mark.parametrize("upstreams", ["a", 3])
+def test_upstreams_are_a_list(upstreams):
+    with pytest.raises(GraphError, match="as a list") as caught:
+        mml.ConcatNode("both", upstreams)
+    assert "node 'both'" in caught.value.where

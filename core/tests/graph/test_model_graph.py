@@ -373,8 +373,25 @@ def test_freezing_is_told_by_node():
     graph.unfreeze()
     assert not any(node.is_frozen for node in graph.nodes.values())
     assert not a.model.is_frozen
+    graph.freeze("head")
+    assert [node.is_frozen for node in graph.nodes.values()] == [False, False, True]
+    graph.unfreeze(graph["head"])
+    graph.freeze([a])
+    assert [node.is_frozen for node in graph.nodes.values()] == [True, False, False]
     with pytest.raises(GraphError, match="no node 'heads'"):
         graph.freeze(["heads"])
+    for wrong in (3, [3]):
+        with pytest.raises(GraphError, match="by label") as caught:
+            graph.freeze(wrong)
+        assert caught.value.found == repr(wrong)
+
+
+@pytest.mark.parametrize("wrong", [3, "x", [[1.0, 2.0, 3.0]]])
+def test_inputs_that_are_no_arrays_are_refused(wrong):
+    graph = mml.ModelGraph([toy.dense("head", toy.data().reference(features="x"))]).build()
+    with pytest.raises(GraphError, match="runs forward on arrays") as caught:
+        graph.forward(wrong)
+    assert type(wrong).__name__ in caught.value.found
 
 
 def test_the_summary_shows_every_node():

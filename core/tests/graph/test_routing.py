@@ -391,3 +391,10 @@ def test_a_head_without_a_lane_is_named():
         graph.prepare(toy.request(graph, "eval", lanes=tuple(lanes)))
     assert "'b'" in str(caught.value)
     assert graph.prepare(toy.request(graph, "eval", lanes=tuple(lanes), active=("a",)))
+
+
+def test_a_row_weight_without_its_domain_says_how_to_name_it():
+    with pytest.raises(LossError, match="with its domain") as caught:
+        mml.AppliedLoss("mse", on="head", sample_weight="w")
+    assert "tags.w" in caught.value.hint
+    assert "loss 'head/mse'" in caught.value.where

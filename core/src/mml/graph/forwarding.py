@@ -71,6 +71,13 @@ def _check_names(nodes: Mapping[str, ComputeNode], inputs: Mapping[str, np.ndarr
         for number, reference in enumerate(node.upstream)
         if not isinstance(reference, ModelIOReference)
     ]
+    if not isinstance(inputs, Mapping):
+        raise GraphError(
+            "A graph runs forward on arrays.",
+            expected="an array with a row for each sample, or a mapping from inputs to arrays",
+            found=f"{type(inputs).__name__}: {inputs!r}",
+            hint="Take the array out of a view: view.get_features().",
+        )
     for name in inputs:
         if name not in known:
             raise GraphError(f"The graph has no input {name!r}.", hint=did_you_mean(str(name), known))

@@ -25,7 +25,7 @@ from mml.graph.planner import Planner
 from mml.graph.references import ModelIOReference
 from mml.graph.shapes import reference_shape
 from mml.graph.summary import summary_text
-from mml.graph.topology import heads, ordered, tails, upstream_labels
+from mml.graph.topology import heads, labels_of, ordered, tails, upstream_labels
 from mml.protocols import Config, State
 from mml.random import derive_seed
 
@@ -210,18 +210,18 @@ class ModelGraph(ExperimentNode):
             inputs = {self.head_nodes[0]: inputs}
         return forward_arrays(self._nodes, inputs, active_nodes)
 
-    def freeze(self, labels: Iterable[str] | None = None) -> None:
-        """Freeze model nodes, all where no labels are given."""
+    def freeze(self, labels: str | GraphNode | Iterable[str | GraphNode] | None = None) -> None:
+        """Freeze model nodes, given by label or themselves; all where none are given."""
         for node in self._model_nodes(labels):
             node.freeze()
 
-    def unfreeze(self, labels: Iterable[str] | None = None) -> None:
-        """Unfreeze model nodes, all where no labels are given."""
+    def unfreeze(self, labels: str | GraphNode | Iterable[str | GraphNode] | None = None) -> None:
+        """Unfreeze model nodes, given by label or themselves; all where none are given."""
         for node in self._model_nodes(labels):
             node.unfreeze()
 
-    def _model_nodes(self, labels: Iterable[str] | None) -> list[ModelNode]:
-        chosen = [self[label] for label in (self._nodes if labels is None else labels)]
+    def _model_nodes(self, labels: str | GraphNode | Iterable[str | GraphNode] | None) -> list[ModelNode]:
+        chosen = [self[one] for one in (self._nodes if labels is None else labels_of(labels))]
         return [node for node in chosen if isinstance(node, ModelNode)]
 
     def optimizers(self) -> dict[str, Optimizer]:

@@ -14,6 +14,21 @@ from mml.graph.references import ModelIOReference
 Nodes = Mapping[str, GraphNode]
 
 
+def labels_of(given: str | GraphNode | Iterable[str | GraphNode]) -> list[str]:
+    """Return the labels of nodes that a user named: one or several, by label or themselves.
+
+    Raises
+    ------
+    GraphError
+        If something else was given.
+    """
+    several = [given] if isinstance(given, str | GraphNode) or not isinstance(given, Iterable) else given
+    labels = [one.label if isinstance(one, GraphNode) else one for one in several]
+    if not all(isinstance(one, str) for one in labels):
+        raise GraphError("Nodes are named by label, or themselves.", found=repr(given))
+    return labels
+
+
 def upstream_labels(node: GraphNode) -> tuple[str, ...]:
     """Return the labels of the nodes that a node reads, FeatureSets left out."""
     return tuple(one.label for one in node.upstream if isinstance(one, ModelIOReference))

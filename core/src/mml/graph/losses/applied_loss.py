@@ -62,7 +62,7 @@ class AppliedLoss:
         try:
             values = _listed(inputs)
             self.inputs = tuple(parse_input(one) for one in values)
-            self.sample_weight = None if sample_weight is None else parse_input(sample_weight)
+            self.sample_weight = None if sample_weight is None else _weight_column(sample_weight)
         except MMLError as error:
             raise error.located({"loss": self.label}) from error.__cause__
         self.keywords: tuple[str, ...] = keywords
@@ -129,6 +129,19 @@ class AppliedLoss:
 
     def __repr__(self) -> str:
         return f"AppliedLoss({self.label!r}, on={self.on!r}, weight={self.weight})"
+
+
+def _weight_column(value: Any) -> LossInput:
+    try:
+        return parse_input(value)
+    except LossError as cause:
+        if not isinstance(value, str) or not value or "." in value:
+            raise
+        raise LossError(
+            "The column of the row weights is named with its domain.",
+            found=f"sample_weight={value!r}",
+            hint=f"Write sample_weight='tags.{value}', or another domain in place of tags.",
+        ) from cause
 
 
 def _listed(inputs: Any) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ reads from them.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from mml.backends import BaseModel
@@ -42,6 +42,12 @@ class GraphNode(ExperimentNode, ABC):
                 "A node's label stands before '/' in the names of its losses and variables.",
                 expected="a label without '/'",
                 found=repr(label),
+            )
+        if not isinstance(upstream, Iterable) or isinstance(upstream, str):
+            raise GraphError(
+                f"A {type(self).__name__} takes its upstreams as a list.",
+                where={"node": label},
+                found=f"{type(upstream).__name__}: {upstream!r}",
             )
         self.upstream: tuple[Reference, ...] = tuple(as_reference(one, node=label) for one in upstream)
         self.downstream: tuple[ModelIOReference, ...] = ()
