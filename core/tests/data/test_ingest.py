@@ -318,3 +318,15 @@ def test_whatever_comes_in_either_works_or_is_an_error_of_mml(values):
         assert "x" in str(error)  # noqa: PT017 - any input is tried, so both outcomes are right
     else:
         assert len(back) == len(values)
+
+
+def test_keys_that_are_no_strings_are_refused():
+    with pytest.raises(ColumnError, match="a string, or a list of strings") as caught:
+        FeatureSet.from_dict("cells", {1: np.ones(3)}, feature_keys=1)
+    assert "domain 'features'" in caught.value.where
+
+
+def test_a_table_given_as_a_mapping_is_sent_to_from_arrow():
+    with pytest.raises(DataError, match="from_dict takes a mapping") as caught:
+        FeatureSet.from_dict("cells", pa.table({"x": [1.0]}), feature_keys="x")
+    assert "from_arrow" in caught.value.hint

@@ -219,3 +219,10 @@ def test_a_view_becomes_a_lineage():
     assert len(again) == 2
     assert FS.take([1, 3]).lineage() != lineage
     assert lineage.seen(FS.sample_uuids).nonzero()[0].tolist() == [1, 3]
+
+
+@pytest.mark.parametrize("method", ["is_disjoint_with", "take_union", "take_intersection", "take_difference"])
+def test_rows_are_compared_with_those_of_views_only(method):
+    with pytest.raises(DataError, match="another view") as caught:
+        getattr(FS.take([1, 2]), method)([1])
+    assert "list: [1]" in caught.value.found

@@ -20,7 +20,11 @@ _DEFAULT_KEYS = {FEATURES: "x", TARGETS: "y", TAGS: "tag"}
 def columns_of_mapping(data: Mapping[str, Any], keys: Keys) -> Columns:
     """Yield the columns of a mapping, domain by domain, in the order of the keys."""
     if not isinstance(data, Mapping):
-        raise DataError("from_dict takes a mapping from keys to columns.", found=type(data).__name__)
+        raise DataError(
+            "from_dict takes a mapping from keys to columns.",
+            found=type(data).__name__,
+            hint="from_arrow takes tables: pyarrow, pandas, polars or DuckDB.",
+        )
     return _named(data, keys, list(data))
 
 
@@ -62,6 +66,12 @@ def columns_of_table(data: Any, keys: Keys) -> Columns:
 
 def _named(data: Any, keys: Keys, known: list[Any]) -> Columns:
     for domain, given in keys.items():
+        if not isinstance(given, Iterable):
+            raise ColumnError(
+                "The keys of a domain are a string, or a list of strings.",
+                where={"domain": domain},
+                found=repr(given),
+            )
         for key in [given] if isinstance(given, str) else list(given):
             if key not in known:
                 raise ColumnError(

@@ -146,8 +146,11 @@ class FeatureSetView(ColumnAccess, Splittable):
 
     def is_disjoint_with(self, other: FeatureSetView | FeatureSet) -> bool:
         """Return whether no sample is in both; views of different FeatureSets are compared by UUID."""
-        if not isinstance(other, FeatureSetView):
+        from mml.data.featureset import FeatureSet
+
+        if isinstance(other, FeatureSet):
             other = other.view()
+        _check_view(other)
         if other.featureset is self._featureset:
             return not _in(self.rows, other.rows).any()
         return not _in(uuid_words(self.sample_uuids), uuid_words(other.sample_uuids)).any()
@@ -205,6 +208,7 @@ class FeatureSetView(ColumnAccess, Splittable):
         return FeatureSetView(self._featureset, rows, columns=self._columns)
 
     def _rows_of(self, other: FeatureSetView) -> np.ndarray:
+        _check_view(other)
         if other.featureset is not self._featureset:
             raise DataError(
                 "Rows of different FeatureSets cannot be combined.",
@@ -212,6 +216,13 @@ class FeatureSetView(ColumnAccess, Splittable):
                 hint="Use take_sample_uuids(other.sample_uuids) to find the same samples.",
             )
         return other.rows
+
+
+def _check_view(other: Any) -> None:
+    if not isinstance(other, FeatureSetView):
+        raise DataError(
+            "Rows are compared with those of another view.", found=f"{type(other).__name__}: {other!r}"
+        )
 
 
 def _in(left: np.ndarray, right: np.ndarray) -> np.ndarray:

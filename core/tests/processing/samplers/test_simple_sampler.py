@@ -309,3 +309,13 @@ def test_samplers_are_values():
     assert isinstance(one.bind(VIEW), Stateful)
     with pytest.raises(ConfigError):
         SimpleSampler.from_config({"batch_siz": 3})
+
+
+def test_a_whole_feature_set_is_bound_as_the_view_of_all_its_rows():
+    whole = VIEW.featureset
+    sampler = SimpleSampler(batch_size=7, shuffle=True, seed=1)
+    expected = [batch.rows["default"].tolist() for batch in sampler.bind(whole.view()).epoch(0)]
+    assert [batch.rows["default"].tolist() for batch in sampler.bind(whole).epoch(0)] == expected
+    with pytest.raises(SamplerError, match="rows of a view") as caught:
+        sampler.bind(3)
+    assert "int: 3" in caught.value.found

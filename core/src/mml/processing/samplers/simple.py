@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from mml.configuration import made_with, settings_beside
-from mml.data import FeatureSetView
+from mml.data import FeatureSet, FeatureSetView
 from mml.data.schema import RAW
 from mml.errors import MMLError, SamplerError
 from mml.processing.batch_view import DEFAULT_ROLE
@@ -76,14 +76,14 @@ class SimpleSampler:
             )
 
     def bind(
-        self, view: FeatureSetView, *, seed: int | None = None, stream: str | None = None
+        self, view: FeatureSetView | FeatureSet, *, seed: int | None = None, stream: str | None = None
     ) -> BoundSampler:
         """Return the sampler with the rows of a view.
 
         Parameters
         ----------
-        view : FeatureSetView
-            Where rows come from.
+        view : FeatureSetView or FeatureSet
+            Where rows come from; all rows of a FeatureSet.
         seed : int, optional
             Used where the sampler has none of its own; 0 where neither is given.
         stream : str, optional
@@ -96,6 +96,14 @@ class SimpleSampler:
         """
         if stream not in (None, DEFAULT_ROLE):
             raise SamplerError(f"SimpleSampler has no stream {stream!r}.", expected=repr(DEFAULT_ROLE))
+        if isinstance(view, FeatureSet):
+            view = view.view()
+        if not isinstance(view, FeatureSetView):
+            raise SamplerError(
+                "A sampler draws from the rows of a view.",
+                expected="a FeatureSetView such as featureset['train']",
+                found=f"{type(view).__name__}: {view!r}",
+            )
         if not view.n_samples:
             raise SamplerError("There are no rows to sample.", where={"view": view.label})
         chosen = self.seed if self.seed is not None else (0 if seed is None else int(seed))
