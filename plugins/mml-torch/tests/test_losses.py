@@ -138,9 +138,14 @@ def test_class_numbers_come_in_any_integer_dtype_and_nothing_else(loss: Any) -> 
             loss(outputs, targets)
 
 
-def test_no_class_number_is_ignored() -> None:
-    with pytest.raises(IndexError):
-        losses.CrossEntropy()(torch.zeros(2, 3), torch.tensor([0, -100]))
+@pytest.mark.parametrize("loss", [losses.CrossEntropy(), losses.NegativeLogLikelihood()])
+@pytest.mark.parametrize("wrong", [-100, -1, 3])
+def test_no_class_number_is_ignored(loss: Any, wrong: int) -> None:
+    with pytest.raises(LossError, match="no class") as caught:
+        loss(torch.zeros(2, 3), torch.tensor([1, wrong]))
+    assert str(wrong) in caught.value.found
+    assert "0 to 2" in caught.value.expected
+    assert isinstance(caught.value.__cause__, IndexError)
 
 
 @pytest.mark.parametrize("delta", [0, -1.0, float("inf"), "1"])

@@ -12,7 +12,7 @@ from torch import nn
 from mml.backends import Call, Segment, SegmentInput, SegmentLoss, SegmentOptimizer
 from mml.errors import BackendError, LossError, ModelError, ShapeError
 from mml.graph.optimizers import canonical
-from mml_torch.losses import MeanSquaredError
+from mml_torch.losses import MeanSquaredError, wrap_loss
 from mml_torch.optimizers import Adam, AdamW, Sgd
 
 MSE = MeanSquaredError()
@@ -797,3 +797,33 @@ def test_deterministic_kernels_are_asked_for_meanwhile(lab: Any) -> None:
     )
     lab.run(lab.program(segment), lab.block(x=x, y=y), lab.controls(1))
     assert seen == [True]
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda outputs, targets: (outputs.detach() - targets) ** 2,
+        lambda outputs, targets: (outputs.round().bool() != targets.bool()).float().mean(),
+    ],
+)
+def test_a_loss_that_cuts_its_gradient_is_refused_instead_of_training_nothing(lab: Any, loss: Any) -> None:
+    x, y = lab.data(3)
+    net = lab.net()
+    before = [one.clone() for one in net.parameters()]
+    segment = lab.segment(lab.wrapped(net), wrap_loss(loss, lab.backend.ops), Adam(), lab.store())
+    with pytest.raises(LossError, match="No gradient flows") as caught:
+        lab.run(lab.program(segment), lab.block(x=x, y=y), lab.controls(3))
+    assert segment.losses[0].label in caught.value.where
+    assert all(torch.equal(one, old) for one, old in zip(net.parameters(), before, strict=True))
+
+
+def test_a_module_without_anything_that_takes_gradients_is_left_as_it_is(lab: Any) -> None:
+    x, y = lab.data(3)
+    net = lab.net()
+    for one in net.parameters():
+        one.requires_grad_(False)
+    before = [one.clone() for one in net.parameters()]
+    program = lab.program(lab.segment(lab.wrapped(net), MSE, Adam(), lab.store()))
+    losses = lab.run(program, lab.block(x=x, y=y), lab.controls(3))
+    assert np.isfinite(losses).all()
+    assert all(torch.equal(one, old) for one, old in zip(net.parameters(), before, strict=True))

@@ -107,7 +107,12 @@ class CrossEntropy:
     def __call__(self, outputs: Tensor, targets: Tensor, *, reduction: str = "mean") -> Tensor:
         """Compute the loss."""
         classes = _class_numbers(outputs, targets)
-        return functional.cross_entropy(outputs, classes, reduction=reduction, ignore_index=_IGNORE_NOTHING)
+        try:
+            return functional.cross_entropy(
+                outputs, classes, reduction=reduction, ignore_index=_IGNORE_NOTHING
+            )
+        except IndexError as cause:
+            raise _no_such_class(outputs, classes) from cause
 
 
 class NegativeLogLikelihood:
@@ -116,7 +121,10 @@ class NegativeLogLikelihood:
     def __call__(self, outputs: Tensor, targets: Tensor, *, reduction: str = "mean") -> Tensor:
         """Compute the loss."""
         classes = _class_numbers(outputs, targets)
-        return functional.nll_loss(outputs, classes, reduction=reduction, ignore_index=_IGNORE_NOTHING)
+        try:
+            return functional.nll_loss(outputs, classes, reduction=reduction, ignore_index=_IGNORE_NOTHING)
+        except IndexError as cause:
+            raise _no_such_class(outputs, classes) from cause
 
 
 class RawLoss:
@@ -226,3 +234,13 @@ def _class_numbers(outputs: Tensor, targets: Tensor) -> Tensor:
             hint="Ingest the target column as integers, e.g. y.astype('int64').",
         )
     return classes if classes.dtype is torch.int64 else classes.long()
+
+
+def _no_such_class(outputs: Tensor, classes: Tensor) -> LossError:
+    n_classes = outputs.shape[1]
+    return LossError(
+        "A target is the number of no class.",
+        expected=f"0 to {n_classes - 1}, for outputs of {n_classes} class{'es' * (n_classes != 1)}",
+        found=f"targets from {int(classes.min())} to {int(classes.max())}",
+        hint="Set the model's output_shape to the number of classes, or number the classes from 0.",
+    )

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mml.backends import Block, BlockResult, Controls, Program, Segment
-from mml.errors import BackendError, listed
+from mml.errors import BackendError, LossError, listed
 from mml_torch import random_state
 from mml_torch.base_model import TorchBaseModel
 from mml_torch.calls import CompiledCall, Values, compile_calls, compile_losses
@@ -132,6 +132,8 @@ class TorchProgram(Program):
                 value = values.get(key)
                 kept.append(None if value is None else value.detach())
             if self.trains:
+                if total is not None and not total.requires_grad:
+                    self._refuse_detached(values)
                 self._learn(_gradients(total, variables), rate, apply)
 
     def _forward(self, values: Values, rows: list[int]) -> None:
@@ -194,6 +196,17 @@ class TorchProgram(Program):
                 value = value * scale
             total = value if total is None else total + value
         return total
+
+    def _refuse_detached(self, values: Values) -> None:
+        """Raise where outputs carry gradients and no loss does: training would run and change nothing."""
+        if any(isinstance(one, Tensor) and one.requires_grad for one in values.values()):
+            raise LossError(
+                "No gradient flows from the losses back to what learns.",
+                where={"loss": ", ".join(loss.label for loss in self.segment.losses)},
+                expected="a loss made of differentiable operations on the outputs",
+                found="values cut off from the outputs, as by detach(), item(), argmax() or NumPy",
+                hint="Compute it with PyTorch's operations; what is only to be watched is a metric.",
+            )
 
     def _learn(
         self, gradients: tuple[Tensor | None, ...], rates: list[float], applied: list[bool] | None
