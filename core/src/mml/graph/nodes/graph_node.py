@@ -58,7 +58,7 @@ class GraphNode(ExperimentNode, ABC):
         return ModelIOReference(label=self.label, uuid=self.uuid)
 
     def rewire(self, upstream: Sequence[Any]) -> None:
-        """Read from other places from now on; the graph that owns the node checks the result."""
+        """Read from other places; a graph made of the node after this checks and follows the new wiring."""
         before = self.upstream
         self.upstream = tuple(as_reference(one, node=self.label) for one in upstream)
         try:
