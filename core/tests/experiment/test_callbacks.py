@@ -344,3 +344,15 @@ def test_callbacks_show_their_settings():
     )
     assert repr(mml.Evaluation(validation())).startswith("Evaluation(phase=EvalPhase('validate'), ")
     assert repr(Trace()) == "Trace()"
+
+
+def test_an_evaluation_that_cannot_run_is_refused_before_the_first_epoch():
+    trace = Trace()
+    for wrong, message in (
+        (mml.Evaluation(validation(split="vall")), "no data has a split 'vall'"),
+        (mml.Evaluation(validation(), metrics=[mml.EvalLossMetric(loss="head/mae")]), "no loss 'head/mae'"),
+    ):
+        with pytest.raises(MMLError, match=f"(?i){message}") as caught:
+            fresh(phases=[]).run_phase(training(callbacks=[trace, wrong]))
+        assert "phase 'validate'" in caught.value.where
+    assert not any(call.startswith("epoch_start") for call in trace.calls)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from mml.configuration import checked_config, several
-from mml.errors import PhaseError
+from mml.errors import PhaseError, SplitError, did_you_mean
 from mml.experiment.callbacks.callback import Callback
 from mml.experiment.callbacks.evaluation_metric import (
     EvaluationMetric,
@@ -54,8 +54,21 @@ class Evaluation(Callback):
         self.run_on_start = run_on_start
         self.metrics = as_evaluation_metrics(metrics)
 
+    def check(self, phase: Any, available: tuple[str, ...], *, certain: bool) -> None:  # noqa: ARG002 -- asks for nothing logged
+        """Refuse metrics that cannot come out of the evaluation."""
+        for one in (*self.metrics, *self.phase.metrics):
+            one.check(self.phase)
+
     def on_phase_start(self, *, experiment: Any, phase: Any, results: Any) -> Any:  # noqa: ARG002 -- the hook's form
-        """Evaluate before the first epoch, if asked to."""
+        """Refuse a split that no data has; evaluate before the first epoch, if asked to."""
+        known = dict.fromkeys(split for one in experiment.featuresets for split in one.splits)
+        for binding in self.phase.input_sources:
+            if binding.split is not None and binding.split not in known:
+                raise SplitError(
+                    f"No data has a split {binding.split!r}.",
+                    where={"phase": self.phase.label},
+                    hint=did_you_mean(str(binding.split), known),
+                )
         return self._run(experiment) if self.run_on_start else None
 
     def on_epoch_end(self, *, experiment: Any, phase: Any, results: Any, epoch: int) -> Any:  # noqa: ARG002 -- the hook's form

@@ -32,6 +32,9 @@ class EvaluationMetric(ABC):
     def logged_name(self, prefix: str) -> str:
         """Return the name under which the number is logged."""
 
+    def check(self, phase: EvalPhase) -> None:  # noqa: B027 -- most numbers come out of any evaluation
+        """Raise before anything runs if the number cannot come out of the phase."""
+
     @abstractmethod
     def evaluate(
         self, results: EvalResults, *, phase: EvalPhase, tails: tuple[str, ...], prefix: str
@@ -86,6 +89,17 @@ class EvalLossMetric(EvaluationMetric):
         """Return the name that the user gave."""
         return self.name
 
+    def check(self, phase: EvalPhase) -> None:
+        """Refuse a loss that the phase does not compute."""
+        known = {one.label for one in phase.losses}
+        if self.loss is not None and self.loss not in known:
+            raise ResultError(
+                f"The evaluation computes no loss {self.loss!r}.",
+                where={"phase": phase.label},
+                expected=f"one of {sorted(known)}",
+                hint="Add it to the EvalPhase's losses.",
+            )
+
     def evaluate(
         self,
         results: EvalResults,
@@ -95,14 +109,7 @@ class EvalLossMetric(EvaluationMetric):
         prefix: str,  # noqa: ARG002 -- the name is given in full
     ) -> MetricResult:
         """Return the loss."""
-        known = {one.label for one in phase.losses}
-        if self.loss is not None and self.loss not in known:
-            raise ResultError(
-                f"The evaluation computes no loss {self.loss!r}.",
-                where={"phase": phase.label},
-                expected=f"one of {sorted(known)}",
-                hint="Add it to the EvalPhase's losses.",
-            )
+        self.check(phase)
         if self.reducer == "mean":
             return MetricResult(self.name, results.aggregated_losses()[self.loss or "total"])
         chosen = {one.label: one.weight for one in phase.losses} if self.loss is None else {self.loss: 1.0}
