@@ -147,3 +147,9 @@ def test_a_class_number_outside_the_classes_is_refused():
             ops.take_along_last(values, np.array(wrong))
         assert "0 to 2" in str(caught.value)
     assert ops.take_along_last(values[:0], np.array([], dtype=int)).shape == (0,)
+
+
+def test_a_wrapped_model_shows_its_shapes():
+    model = wrapped(np.tanh)
+    model.build((2,))
+    assert repr(model) == f"{type(model).__name__}((2,) -> (2,))"

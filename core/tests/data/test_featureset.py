@@ -346,6 +346,17 @@ def test_a_transform_that_cannot_be_made_changes_nothing(settings, error, words)
     assert everything(fs) == before
 
 
+class StandardScaler:
+    """A scaler as another library has it."""
+
+
+@pytest.mark.parametrize("scaler", [StandardScaler, StandardScaler()])
+def test_a_scaler_of_another_library_is_answered_with_what_is_registered(scaler):
+    with pytest.raises(ScalerError, match="no scaler") as caught:
+        divided().fit_transform(scaler, domain="features", fit_to_split="train")
+    assert "'standard'" in caught.value.hint
+
+
 def test_strings_cannot_be_scaled():
     fs = single(["a", "b"])
     with pytest.raises(ScalerError, match="does not hold numbers"):

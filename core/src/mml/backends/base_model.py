@@ -151,6 +151,9 @@ class BaseModel(ABC):
         """Let the model learn again."""
         self.is_frozen = False
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.input_shape} -> {self.output_shape})"
+
     @property
     def native(self) -> Any:
         """The framework's own object, for users who need it."""

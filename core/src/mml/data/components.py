@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from mml.configuration import registered_name
 from mml.data.protocols import ScalerLike, SplitterLike
-from mml.errors import ConfigError, MMLError, ScalerError, SplitError
+from mml.errors import ConfigError, MMLError, ScalerError, SplitError, did_you_mean
 from mml.plugins import registry
 from mml.protocols import Config
 
@@ -104,4 +104,8 @@ def _require_methods(scaler: Any, shown: str) -> None:
         raise ScalerError(
             f"{shown} is no scaler: it has no {' and no '.join(missing)}.",
             expected="a registered name, a scaler class or instance, or mml.Scaler(...)",
+            # Another library's scaler is often registered under the name of its class.
+            hint=did_you_mean(
+                getattr(scaler, "__name__", type(scaler).__name__), (one.name for one in registry("scalers"))
+            ),
         )

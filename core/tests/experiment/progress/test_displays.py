@@ -224,3 +224,11 @@ def test_the_surroundings_choose(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr("mml.context.policy._in_notebook", lambda: True)
     assert isinstance(ProgressDisplay.automatic(), NotebookProgress)
+
+
+def test_one_epoch_is_no_plural():
+    stream = io.StringIO()
+    display = PlainProgress(stream)
+    display.run_started("toy", n_phases=1)
+    display.phase_started(("train",), phase=type("Short", (), {"n_epochs": 1})(), n_steps=1)
+    assert stream.getvalue() == "[1/1] train: started, 1 epoch, 1 step\n"

@@ -31,7 +31,7 @@ class PlainProgress(ThrottledProgress):
         """Write nothing: the first phase's line follows."""
 
     def _begin(self, run: RunState, phase: PhaseState) -> None:
-        size = f"{phase.n_epochs} epochs, " if phase.n_epochs else ""
+        size = f"{phase.n_epochs} epoch{'s' * (phase.n_epochs != 1)}, " if phase.n_epochs else ""
         steps = f"{phase.n_steps:,} step{'s' * (phase.n_steps != 1)}"
         self._write(f"{run.place} {phase.path}: started, {size}{steps}")
 
