@@ -106,3 +106,10 @@ def test_unknown_formats_list_the_near_misses():
         FS.get_features("pulse", fmt="polar")
     with pytest.raises(DataError, match="by name"):
         FS.get_features("pulse", fmt=None)
+
+
+@pytest.mark.parametrize(("asked", "advice"), [("nump", "Did you mean 'numpy'?"), ("stats", "mml[stats]")])
+def test_a_format_that_is_not_there_names_a_near_one_or_what_installs_it(asked, advice):
+    with pytest.raises(DataError, match="no format") as caught:
+        FS.get_features("voltage", fmt=asked)
+    assert advice in caught.value.hint

@@ -273,3 +273,9 @@ def test_registering_from_many_threads_loses_nothing():
         thread.join()
 
     assert len(losses) == 400
+
+
+def test_where_there_is_nothing_at_all_plugins_are_what_is_missing():
+    with pytest.raises(UnknownComponentError) as caught:
+        Registry("models").resolve("PCA")
+    assert "No installed plugin brings models" in caught.value.hint

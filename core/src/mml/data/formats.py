@@ -17,6 +17,7 @@ from mml.backends import Backend, get_backend
 from mml.data.arrow_columns import to_arrow
 from mml.data.stacking import assemble
 from mml.errors import DataError, did_you_mean
+from mml.plugins.install import missing_hint
 
 
 def deliver(columns: Mapping[str, np.ndarray], fmt: str) -> Any:
@@ -41,8 +42,11 @@ def deliver(columns: Mapping[str, np.ndarray], fmt: str) -> Any:
         return writer(columns)
     if fmt in Backend:
         return get_backend(fmt).to_array(_numeric(_one_array(columns), fmt))
+    # A format may be the name of a backend whose plugin is not there.
+    known = [*_WRITERS, *(str(one) for one in Backend)]
+    near = did_you_mean(fmt, known)
     raise DataError(
-        f"There is no format {fmt!r}.", hint=did_you_mean(fmt, [*_WRITERS, *(str(one) for one in Backend)])
+        f"There is no format {fmt!r}.", hint=near if near.startswith("Did") else missing_hint(fmt) or near
     )
 
 

@@ -312,7 +312,8 @@ class Registry(Generic[T]):
         plugin = name.partition("/")[0] if "/" in name else None
         missing = self._source.absence(name, plugin or backend) if self._source else Absence()
         known = set(self._components) if plugin else {one.name for one in self._components.values()}
-        near = did_you_mean(name, known)
+        nothing = f"No installed plugin brings {self._kind}; `mml plugins` lists what is installed."
+        near = did_you_mean(name, known) if known else nothing
         # A list of all that exists helps nobody whose plugin is not there; a near miss still may.
         hints = [missing.hint, near if missing.hint is None or near.startswith("Did") else None]
         if plugin == USER:
