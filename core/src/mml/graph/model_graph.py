@@ -29,6 +29,8 @@ from mml.graph.topology import heads, labels_of, ordered, tails, upstream_labels
 from mml.protocols import Config, State
 from mml.random import derive_seed
 
+DEFAULT_LABEL = "model-graph"
+
 
 class ModelGraph(ExperimentNode):
     """A directed acyclic graph of models and merges.
@@ -57,7 +59,7 @@ class ModelGraph(ExperimentNode):
         nodes: Iterable[ComputeNode],
         *,
         optimizer: Optimizer | str | None = None,
-        label: str = "model-graph",
+        label: str = DEFAULT_LABEL,
         uuid: str | None = None,
     ) -> None:
         super().__init__(label, uuid=uuid)
@@ -72,7 +74,9 @@ class ModelGraph(ExperimentNode):
         self.run_lock = threading.RLock()
         self._seed = 0
         self._wire()
-        self._register()
+        # The default label is nobody's claim: a second graph without a label of its own clashes with no one.
+        if label != DEFAULT_LABEL or DEFAULT_LABEL not in ExperimentContext.active():
+            self._register()
 
     def _wire(self) -> None:
         for label, node in self._nodes.items():
