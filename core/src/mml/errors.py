@@ -190,10 +190,6 @@ class FreezeWarning(MMLWarning):
     """A callback changed the freezing of a node directly, and it was changed back."""
 
 
-class UnmatchedRowsWarning(MMLWarning):
-    """Rows for which a sampler found no partner."""
-
-
 class StrataWarning(MMLWarning):
     """A stratified split that could not keep each class within one sample of its share."""
 

@@ -46,6 +46,17 @@ class TestNodes:
         assert experiment.lineage.of("trunk") == ()
         assert len(experiment.lineage.of("head")) == 1
 
+    def test_that_a_callback_unfroze_in_mid_phase_saw_the_rows_from_then_on(self):
+        class Later(mml.Callback):
+            def on_epoch_end(self, *, epoch, **_):
+                return mml.FreezeChange(unfreeze=("trunk",)) if epoch == 0 else None
+
+        _, experiment = made()
+        experiment.graph["trunk"].freeze()
+        experiment.run_phase(training(n_epochs=2, callbacks=[Later()]))
+        (seen,) = experiment.lineage.of("trunk")
+        assert seen.source == "rows[train]"
+
     def test_forget_with_a_preview_and_with_a_failure(self):
         class Boom(mml.Callback):
             def on_epoch_end(self, **_):

@@ -263,6 +263,7 @@ def _follow_freezing(running: RunningPhase) -> bool:
         return False
     running.dispatcher.froze = False
     running.plan_again()
+    follow_lineage(running)
     return True
 
 
