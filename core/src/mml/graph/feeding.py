@@ -1,13 +1,16 @@
 """From batch views to the host arrays of a block: gathered once a block, live rows first in each step.
 
 A masked row never enters a model as it is. Its place holds a copy of a live row, behind the live ones, and a
-count per step says where they end.
+count per step says where they end. Arrays are made when a segment asks for them, or before, on another
+thread: the same arrays, and the same errors at the same places.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
@@ -15,8 +18,10 @@ from mml.errors import DataError, MMLError, ShapeError
 from mml.graph.plan import DataInput, Joined, Lane, Plan
 from mml.graph.row_order import connected, live_first, stacked
 from mml.processing import BatchView, assemble
+from mml.processing.gather import is_thread_safe
 
 Step = Mapping[str, BatchView]
+Wanted: TypeAlias = DataInput | Joined
 
 
 class Feed:
@@ -36,6 +41,7 @@ class Feed:
         self._from_one_set = [
             (label, pairs) for label, merged in plan.aligned for pairs in self._same_collection(merged)
         ]
+        self.ahead = tuple(one for one in dict.fromkeys(_asked_for(plan)) if self._is_thread_safe(one))
 
     def block(self, steps: Sequence[Step]) -> FedBlock:
         """Order the rows of consecutive steps and count the live ones.
@@ -57,6 +63,19 @@ class Feed:
             _check_same_rows(label, [rows[pair] for pair in pairs], counts[:, self.plan.counts.index(pairs)])
         return FedBlock(feed=self, rows=rows, counts=counts)
 
+    def row_bytes(self) -> int:
+        """Return how many bytes a row of a step takes in all arrays together."""
+        data = [part for one in dict.fromkeys(_asked_for(self.plan)) for part in _parts(one)]
+        specs = [self.lanes[one.lane].source.spec(column) for one in data for column in one.columns]
+        return sum(math.prod(spec.shape) * (spec.dtype.itemsize if spec.dtype else 8) for spec in specs)
+
+    def _is_thread_safe(self, wanted: Wanted) -> bool:
+        return all(
+            is_thread_safe(self.lanes[part.lane].source, column)
+            for part in _parts(wanted)
+            for column in part.columns
+        )
+
     def _same_collection(self, pairs: frozenset[tuple[str, str]]) -> list[frozenset[tuple[str, str]]]:
         """Return, by FeatureSet, the lanes of a merge that read from one."""
         found: dict[int, set[tuple[str, str]]] = {}
@@ -74,6 +93,11 @@ class FedBlock:
     rows : mapping of (lane, role) to ndarray of int64, shape (steps, capacity)
         Absolute rows, live ones first, -1 behind them.
     counts : ndarray of int64, shape (steps, n_counts)
+
+    Attributes
+    ----------
+    gather_s : float
+        Seconds spent so far on what another thread could gather.
     """
 
     def __init__(self, *, feed: Feed, rows: Mapping[tuple[str, str], np.ndarray], counts: np.ndarray) -> None:
@@ -81,25 +105,44 @@ class FedBlock:
         self.rows = rows
         self.counts = counts
         self._safe: dict[tuple[str, str], np.ndarray] = {}
-        self._arrays: dict[Any, np.ndarray] = {}
+        self._arrays: dict[Wanted, np.ndarray] = {}
+        self._failed: dict[Wanted, BaseException] = {}
+        self.gather_s = 0.0
 
     @property
     def n_steps(self) -> int:
         """How many steps the block holds."""
         return len(self.counts)
 
-    def array(self, wanted: DataInput | Joined) -> np.ndarray:
+    def array(self, wanted: Wanted) -> np.ndarray:
         """Return the array of one input, shape ``(steps, capacity, ...)``."""
+        if wanted in self._failed:
+            raise self._failed[wanted]
         if wanted not in self._arrays:
+            start = time.perf_counter()
             made = self._joined(wanted) if isinstance(wanted, Joined) else self._gathered(wanted)
             self._arrays[wanted] = made
+            if wanted in self.feed.ahead:
+                self.gather_s += time.perf_counter() - start
         return self._arrays[wanted]
+
+    def gather_ahead(self) -> None:
+        """Make every array that may be made on another thread; what fails is raised by `array`."""
+        for wanted in self.feed.ahead:
+            try:
+                self.array(wanted)
+            except MemoryError:
+                # There may be enough when the block before is gone.
+                return
+            except BaseException as error:  # noqa: BLE001 -- raised where the array is asked for
+                self._failed[wanted] = error
 
     def uuids(self, lane: str, role: str, step: int, count: int) -> np.ndarray:
         """Return the sample UUIDs of a step's live rows, uint8 ``(count, 16)``."""
         return self.feed.lanes[lane].source.uuids(self.rows[lane, role][step, :count])
 
     def _gathered(self, wanted: DataInput) -> np.ndarray:
+        # Into fresh memory: it costs no more than a buffer that is kept, and nobody can overwrite it.
         source = self.feed.lanes[wanted.lane].source
         safe = self._safe_rows((wanted.lane, wanted.role))
         flat = safe.reshape(-1)
@@ -144,6 +187,21 @@ class FedBlock:
                 rows = np.where(rows >= 0, rows, first)
             self._safe[pair] = rows
         return self._safe[pair]
+
+
+def _asked_for(plan: Plan) -> Iterator[Wanted]:
+    """Yield what segments read and recordings compare with, in order, some of it repeatedly."""
+    for planned in plan.segments:
+        yield from (plan.data[one.name] for one in planned.segment.inputs if one.origin is None)
+    yield from plan.targets.values()
+
+
+def _parts(wanted: Wanted) -> Iterator[DataInput]:
+    if isinstance(wanted, DataInput):
+        yield wanted
+        return
+    for part in wanted.parts:
+        yield from _parts(part)
 
 
 def _check_same_rows(label: str, rows: Sequence[np.ndarray], counts: np.ndarray) -> None:

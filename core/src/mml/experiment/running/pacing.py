@@ -11,6 +11,8 @@ _TARGET_S = 0.05
 _MOST_STEPS = 128
 _FIRST_STEPS = 8
 _MOST_ROWS = 1 << 16
+# A block exists about three times: gathered, staged, and the next one ahead.
+_MOST_BYTES = 16 << 20
 
 
 class Pacing:
@@ -20,16 +22,19 @@ class Pacing:
     ----------
     multiple_of : int
         Blocks hold whole accumulation windows of so many steps.
+    row_bytes : int
+        What a row takes, so that a block of long rows does not fill the memory.
     """
 
-    def __init__(self, *, multiple_of: int = 1) -> None:
+    def __init__(self, *, multiple_of: int = 1, row_bytes: int = 0) -> None:
         self.multiple_of = multiple_of
+        self._most_rows = min(_MOST_ROWS, _MOST_BYTES // max(row_bytes, 1))
         self._steps = _FIRST_STEPS
         self._started = 0.0
 
     def size(self, rows_per_step: int) -> int:
         """Return how many steps the next block may have."""
-        steps = max(1, min(self._steps, _MOST_ROWS // max(rows_per_step, 1)))
+        steps = max(1, min(self._steps, self._most_rows // max(rows_per_step, 1)))
         return max(1, steps // self.multiple_of) * self.multiple_of
 
     def begin(self) -> None:

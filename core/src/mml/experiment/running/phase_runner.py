@@ -16,6 +16,7 @@ from mml.experiment.phases.fit_phase import FitPhase
 from mml.experiment.phases.phase import ExperimentPhase
 from mml.experiment.phases.train_phase import TrainPhase
 from mml.experiment.results import PhaseResults
+from mml.experiment.running.block_source import BlockSource
 from mml.experiment.running.fit_lineage import follow_lineage
 from mml.experiment.running.interrupts import Interrupt
 from mml.experiment.running.nonfinite import check_finite
@@ -142,56 +143,58 @@ class PhaseRunner:
     def _steps(self, running: RunningPhase) -> int:
         """Execute the phase's steps and return how many; Ctrl-C and stop requests end it early."""
         trains = isinstance(running.phase, TrainPhase)
-        pending: list[ExecutionContext] = []
         done = 0
-        for context in running.phase.iter_execution(running.inputs):
-            if trains and context.batch == 0:
-                running.dispatcher.fire_epoch("on_epoch_start", context.epoch)
-                _follow_freezing(running)
-            pending.append(context)
-            rows = max(view.n_rows for view in context.views.values())
-            if not context.is_last and len(pending) < running.pacing.size(rows):
-                continue
-            executed = self._block(running, pending)
-            done += executed
-            ended = context.is_last and executed == len(pending)
-            pending = []
-            if ended:
-                self._close_epoch(running, context.epoch)
-            if self._interrupt.requested:
-                if not ended:
-                    self._close_losses(running, context.epoch)
-                break
+        with BlockSource(running) as blocks:
+            while (first := blocks.peek()) is not None:
+                if trains and first.batch == 0:
+                    running.dispatcher.fire_epoch("on_epoch_start", first.epoch)
+                    _follow_freezing(running)
+                contexts = blocks.cut()
+                executed = self._block(running, contexts, blocks)
+                done += executed
+                ended = contexts[-1].is_last and executed == len(contexts)
+                if ended:
+                    self._close_epoch(running, first.epoch)
+                if self._interrupt.requested:
+                    if not ended:
+                        self._close_losses(running, first.epoch)
+                    break
         return done
 
-    def _block(self, running: RunningPhase, contexts: list[ExecutionContext]) -> int:
+    def _block(self, running: RunningPhase, contexts: list[ExecutionContext], blocks: BlockSource) -> int:
         """Execute consecutive steps and return how many: all of them, but for Ctrl-C between two batches."""
         running.pacing.begin()
-        block = _loaded(running, contexts)
+        block = blocks.load(contexts)
+        blocks.look_ahead(contexts)
         fits = isinstance(running.phase, FitPhase)
         if running.dispatcher.listens("on_batch_start", "on_batch_end") and not fits:
-            executed = self._batch_by_batch(running, contexts, block)
+            executed = self._batch_by_batch(running, contexts, block, blocks)
         else:
             steps = running.execution.run(block, 0, len(contexts))
             self._record(running, contexts, steps)
             executed = len(contexts)
+        blocks.ran(block)
         running.pacing.end(executed)
         self._host.progress.advanced(executed, epoch=contexts[0].epoch)
         return executed
 
     def _batch_by_batch(
-        self, running: RunningPhase, contexts: list[ExecutionContext], block: LoadedBlock
+        self,
+        running: RunningPhase,
+        contexts: list[ExecutionContext],
+        block: LoadedBlock,
+        blocks: BlockSource,
     ) -> int:
         for number, context in enumerate(contexts):
             running.dispatcher.fire_batch("on_batch_start", context)
             if _follow_freezing(running):
-                block = _loaded(running, contexts)
+                block = blocks.load(contexts)
             steps = running.execution.run(block, number, number + 1)
             tell_losses(running.phase, context, steps)
             self._record(running, [context], steps)
             running.dispatcher.fire_batch("on_batch_end", context)
             if _follow_freezing(running):
-                block = _loaded(running, contexts)
+                block = blocks.load(contexts)
             if self._interrupt.requested and running.window_ends(context.batch):
                 return number + 1
         return len(contexts)
@@ -249,12 +252,6 @@ def _located(error: BaseException, phase: ExperimentPhase) -> BaseException:
     if not isinstance(error, Exception):
         return error
     return PhaseError(f"{type(error).__name__}: {error}", where={"phase": phase.label})
-
-
-def _loaded(running: RunningPhase, contexts: list[ExecutionContext]) -> LoadedBlock:
-    fed = running.execution.feed.block([context.views for context in contexts])
-    first = contexts[0]
-    return LoadedBlock(fed, running.controls.for_block(fed, epoch=first.epoch, first_batch=first.batch))
 
 
 def _follow_freezing(running: RunningPhase) -> bool:

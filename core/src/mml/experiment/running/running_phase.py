@@ -119,7 +119,7 @@ def prepare_phase(
             phase, inputs=inputs, graph=graph, execution=execution, seed=host.phase_seed(path)
         ),
         dispatcher=dispatcher,
-        pacing=Pacing(multiple_of=_window(execution)),
+        pacing=Pacing(multiple_of=_window(execution), row_bytes=execution.feed.row_bytes()),
     )
 
 
