@@ -2,6 +2,7 @@
 
 Three layouts exist: primitive columns (one scalar a sample), fixed-shape tensors, and dictionaries of
 strings. Booleans are bit-packed in Arrow and therefore unpacked once; nulls (tags only) cost a copy too.
+Columns of several chunks are the business of `chunked_columns`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,22 @@ from mml.data.rows import Rows
 from mml.errors import DataError
 
 STRING_TYPE = pa.dictionary(pa.int32(), pa.string())
+
+# Arrow's own conversion to NumPy dtypes goes through pandas in the older versions that MML runs with.
+_NUMBERS = {
+    pa.bool_(): np.dtype(np.bool_),
+    pa.int8(): np.dtype(np.int8),
+    pa.int16(): np.dtype(np.int16),
+    pa.int32(): np.dtype(np.int32),
+    pa.int64(): np.dtype(np.int64),
+    pa.uint8(): np.dtype(np.uint8),
+    pa.uint16(): np.dtype(np.uint16),
+    pa.uint32(): np.dtype(np.uint32),
+    pa.uint64(): np.dtype(np.uint64),
+    pa.float16(): np.dtype(np.float16),
+    pa.float32(): np.dtype(np.float32),
+    pa.float64(): np.dtype(np.float64),
+}
 
 
 def spec_of(arrow_type: pa.DataType) -> tuple[np.dtype | None, tuple[int, ...]] | None:
@@ -37,16 +54,14 @@ def _tensor_spec(arrow_type: pa.FixedShapeTensorType) -> tuple[np.dtype, tuple[i
 
 def _scalar_dtype(arrow_type: pa.DataType) -> np.dtype | None:
     dtype: np.dtype | None = None
-    if pa.types.is_boolean(arrow_type):
-        dtype = np.dtype(bool)
-    elif pa.types.is_integer(arrow_type) or pa.types.is_floating(arrow_type):
-        dtype = np.dtype(arrow_type.to_pandas_dtype())
-    elif pa.types.is_timestamp(arrow_type):
+    if pa.types.is_timestamp(arrow_type):
         dtype = np.dtype(f"datetime64[{arrow_type.unit}]")
     elif pa.types.is_duration(arrow_type):
         dtype = np.dtype(f"timedelta64[{arrow_type.unit}]")
     elif pa.types.is_date32(arrow_type):
         dtype = np.dtype("datetime64[D]")
+    else:
+        dtype = _NUMBERS.get(arrow_type)
     return dtype
 
 
@@ -83,14 +98,6 @@ def single_chunk(column: pa.ChunkedArray) -> pa.Array:
     return pa.ExtensionArray.from_storage(column.type, pa.concat_arrays(storage))
 
 
-def take_arrow(column: pa.ChunkedArray, rows: np.ndarray) -> pa.Array:
-    """Return rows of a stored column in its own layout, nulls included."""
-    array, indices = single_chunk(column), pa.array(rows)
-    if isinstance(array, pa.ExtensionArray):
-        return pa.ExtensionArray.from_storage(array.type, array.storage.take(indices))
-    return array.take(indices)
-
-
 @dataclass(frozen=True, slots=True)
 class DecodedColumn:
     """One column as NumPy sees it.
@@ -117,9 +124,8 @@ class DecodedColumn:
         return self.values.take(rows, axis=0, out=out, mode="clip")
 
 
-def decode(column: pa.ChunkedArray) -> DecodedColumn:
-    """Return a stored column for NumPy; aliases Arrow's memory unless it is boolean, chunked or has nulls."""
-    array = single_chunk(column)
+def decode_array(array: pa.Array) -> DecodedColumn:
+    """Return stored values for NumPy; aliases Arrow's memory unless they are boolean, dates or have nulls."""
     if isinstance(array.type, pa.FixedShapeTensorType):
         flat = array.storage.flatten()
         return DecodedColumn(_read_only(_primitive(flat).reshape(len(array), *array.type.shape)))

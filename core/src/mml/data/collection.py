@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mml.data.arrow_columns import DecodedColumn, decode, spec_of, take_arrow
+from mml.data.arrow_columns import DecodedColumn, spec_of
+from mml.data.chunked_columns import ChunkedColumn, decode, take_arrow
 from mml.data.fingerprint import derive_uuids, fingerprint
 from mml.data.ingest import to_column
 from mml.data.lineage import uuid_words
@@ -44,7 +45,7 @@ class SampleCollection:
         self._table = table
         self._uuids = uuids
         self._schema = Schema(_spec(name, table.schema.field(name).type) for name in table.column_names)
-        self._decoded: dict[str, DecodedColumn] = {}
+        self._decoded: dict[str, DecodedColumn | ChunkedColumn] = {}
         self._fingerprint: str | None = None
 
     @classmethod
@@ -129,7 +130,7 @@ class SampleCollection:
             self._uuids = self._uuids()
         return self._uuids
 
-    def column(self, name: str) -> DecodedColumn:
+    def column(self, name: str) -> DecodedColumn | ChunkedColumn:
         """Return a raw column as NumPy sees it; decoded once."""
         decoded = self._decoded.get(name)
         if decoded is None:

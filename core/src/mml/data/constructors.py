@@ -1,82 +1,292 @@
-"""Where columns come from: mappings, arrays and Arrow tables, matched with the keys of each domain."""
+"""How a FeatureSet is made: one class method for each kind of thing that a user may hold.
+
+Each matches what was given with the keys of the domains, ingests it, and only then makes the FeatureSet:
+after an error nothing is registered. Readers and conversions live in modules of their own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeAlias
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 
-from mml.data.schema import FEATURES, TAGS, TARGETS, ColumnName
-from mml.errors import ColumnError, DataError, did_you_mean, listed
-
-Keys: TypeAlias = Mapping[str, "str | Iterable[str]"]
-Columns: TypeAlias = Iterator[tuple[ColumnName, Any]]
-
-_DEFAULT_KEYS = {FEATURES: "x", TARGETS: "y", TAGS: "tag"}
+from mml.data.collection import SampleCollection
+from mml.data.columns_given import Keys, columns_of_arrays, columns_of_mapping, columns_of_table, keys_of
+from mml.data.schema import FEATURES, TAGS, TARGETS
+from mml.data.table_files import FilePath, map_ipc, read_parquet, reading
+from mml.errors import ColumnError, MMLError
 
 
-def columns_of_mapping(data: Mapping[str, Any], keys: Keys) -> Columns:
-    """Yield the columns of a mapping, domain by domain, in the order of the keys."""
-    if not isinstance(data, Mapping):
-        raise DataError(
-            "from_dict takes a mapping from keys to columns.",
-            found=type(data).__name__,
-            hint="from_arrow takes tables: pyarrow, pandas, polars or DuckDB.",
+class Constructible(ABC):
+    """Something that is made of a label and a collection of samples."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def __init__(self, label: str, collection: SampleCollection) -> None: ...
+
+    @classmethod
+    def from_dict(
+        cls,
+        label: str,
+        data: Mapping[str, Any],
+        *,
+        feature_keys: str | Iterable[str],
+        target_keys: str | Iterable[str] = (),
+        tag_keys: str | Iterable[str] = (),
+    ) -> Self:
+        """Ingest a mapping of arrays.
+
+        Parameters
+        ----------
+        label : str
+            Label of the FeatureSet.
+        data : mapping of str to array-like
+            Key → one entry per sample: NumPy ``(n, *shape)`` (copied once), Arrow (aliased), or a list.
+            Keys that no domain names are left out.
+        feature_keys, target_keys, tag_keys : str or iterable of str
+            Which keys go into which domain.
+
+        Raises
+        ------
+        ColumnError
+            If a key is not in the data; near misses are listed.
+        DataError
+            For ragged samples, nulls in features or targets, different lengths, unsupported types and
+            repeated keys; with the key, the first bad row and what was expected.
+        """
+        keys = _keys(feature_keys, target_keys, tag_keys)
+        return cls._ingest(label, lambda: SampleCollection.from_columns(columns_of_mapping(data, keys)))
+
+    @classmethod
+    def from_numpy(
+        cls,
+        label: str,
+        features: np.ndarray | Mapping[str, np.ndarray],
+        *,
+        targets: np.ndarray | Mapping[str, np.ndarray] | None = None,
+        tags: np.ndarray | Mapping[str, np.ndarray] | None = None,
+    ) -> Self:
+        """Ingest arrays ``(n, *shape)``, copied once; a bare array gets the key ``x``, ``y`` or ``tag``."""
+        return cls._ingest(
+            label, lambda: SampleCollection.from_columns(columns_of_arrays(features, targets, tags))
         )
-    return _named(data, keys, list(data))
 
+    @classmethod
+    def from_pandas(
+        cls,
+        label: str,
+        df: Any,
+        *,
+        feature_cols: str | Iterable[str],
+        target_cols: str | Iterable[str] = (),
+        tag_cols: str | Iterable[str] = (),
+        group_by: str | Iterable[str] | None = None,
+        sort_by: str | Iterable[str] | None = None,
+    ) -> Self:
+        """Ingest a pandas DataFrame, copied once; a NaN stays a NaN, and the index is left out.
 
-def columns_of_arrays(features: Any, targets: Any, tags: Any) -> Columns:
-    """Yield the columns of arrays given per domain, bare or in a mapping."""
-    for domain, given in ((FEATURES, features), (TARGETS, targets), (TAGS, tags)):
-        if given is None:
-            continue
-        named = given if isinstance(given, Mapping) else {_DEFAULT_KEYS[domain]: given}
-        for key, values in named.items():
-            if not isinstance(values, np.ndarray):
-                raise DataError(
-                    f"{key!r} is no NumPy array.",
-                    where={"domain": domain},
-                    found=type(values).__name__,
-                    hint="from_dict takes lists and other arrays.",
-                )
-            yield ColumnName(domain, key), values
+        Parameters
+        ----------
+        label : str
+            Label of the FeatureSet.
+        df : pandas.DataFrame
+            One row per sample; with ``group_by`` one group of rows per sample.
+        feature_cols, target_cols, tag_cols : str or iterable of str
+            Which columns go into which domain.
+        group_by : str or iterable of str, optional
+            Columns whose equal values make one sample out of their rows, which become the sample's axis:
+            features and targets get ``(n_groups, rows_per_group)``. Samples come in order of first
+            appearance. Tags are scalars and have to be the same in all rows of a group; the columns grouped
+            by become tags where no domain names them.
+        sort_by : str or iterable of str, optional
+            Columns that order the rows, within each group where there are groups.
 
+        Raises
+        ------
+        ColumnError
+            If a column is not in the frame; near misses are listed.
+        DataError
+            As in :meth:`from_dict`, and for groups of different length and tags that vary within a group.
+        """
+        from mml.data.grouped_frames import columns_of_sorted_frame
 
-def columns_of_table(data: Any, keys: Keys) -> Columns:
-    """Yield the columns of anything with the Arrow C stream interface."""
-    if type(data).__module__.partition(".")[0] == "pandas":
-        # Column by column, because pandas' own export of a table turns NaN into null.
-        return _named(data, keys, list(data.columns))
-    if not hasattr(data, "__arrow_c_stream__"):
-        raise DataError(
-            "from_arrow takes a table with the Arrow C stream interface.",
-            expected="pyarrow, pandas, polars or DuckDB tables",
-            found=type(data).__name__,
-            hint="from_dict takes a mapping of arrays.",
+        keys = _keys(feature_cols, target_cols, tag_cols)
+        return cls._ingest(
+            label,
+            lambda: SampleCollection.from_columns(
+                columns_of_sorted_frame(df, keys, group_by=group_by, sort_by=sort_by)
+            ),
         )
-    table = data if isinstance(data, pa.Table) else pa.table(data)
-    repeated = {name for name in table.column_names if table.column_names.count(name) > 1}
-    if repeated:
-        raise DataError(f"The table has two columns named {listed(sorted(repeated))}.", hint="Rename one.")
-    return _named({name: table.column(name) for name in table.column_names}, keys, table.column_names)
+
+    @classmethod
+    def from_arrow(
+        cls,
+        label: str,
+        data: Any,
+        *,
+        feature_keys: str | Iterable[str],
+        target_keys: str | Iterable[str] = (),
+        tag_keys: str | Iterable[str] = (),
+    ) -> Self:
+        """Ingest anything with the Arrow C stream interface (pyarrow, pandas, polars, DuckDB) without a copy.
+
+        Parameters are as in :meth:`from_dict`, the keys being column names of ``data``.
+        """
+        keys = _keys(feature_keys, target_keys, tag_keys)
+        return cls._ingest(label, lambda: SampleCollection.from_columns(columns_of_table(data, keys)))
+
+    @classmethod
+    def from_pyarrow_table(cls, label: str, table: pa.Table) -> Self:
+        """Ingest a table whose columns are named ``<domain>.<key>.<representation>``, without a copy."""
+        return cls._ingest(label, lambda: SampleCollection.from_table(table))
+
+    @classmethod
+    def from_parquet(
+        cls,
+        label: str,
+        path: FilePath | Sequence[FilePath],
+        *,
+        feature_keys: str | Iterable[str],
+        target_keys: str | Iterable[str] = (),
+        tag_keys: str | Iterable[str] = (),
+    ) -> Self:
+        """Read columns of a Parquet file, of several files, or of a folder; other columns are not read.
+
+        Parameters
+        ----------
+        label : str
+            Label of the FeatureSet.
+        path : path or sequence of path
+            Files of a folder follow each other by name; ``key=value`` folders become columns.
+        feature_keys, target_keys, tag_keys : str or iterable of str
+            Which columns go into which domain.
+
+        Raises
+        ------
+        ColumnError
+            If a file does not have a column; near misses are listed.
+        DataError
+            If a file is missing, damaged or of another kind, and as in :meth:`from_dict`.
+        """
+        keys = _keys(feature_keys, target_keys, tag_keys)
+        return cls._ingest(label, lambda: _from_table(read_parquet(path, _flat(keys)), keys, path))
+
+    @classmethod
+    def from_csv(
+        cls,
+        label: str,
+        path: FilePath,
+        *,
+        feature_keys: str | Iterable[str],
+        target_keys: str | Iterable[str] = (),
+        tag_keys: str | Iterable[str] = (),
+        dtypes: Mapping[str, Any] | None = None,
+        delimiter: str = ",",
+    ) -> Self:
+        """Read columns of a CSV file whose first line names them.
+
+        Parameters
+        ----------
+        label : str
+            Label of the FeatureSet.
+        path : path
+            Plain or compressed, as its suffix says (``.csv.gz``).
+        feature_keys, target_keys, tag_keys : str or iterable of str
+            Which columns go into which domain.
+        dtypes : mapping of str to dtype, optional
+            NumPy dtypes (or ``"string"``) of columns; the types of others are inferred from all of their
+            rows, numbers as int64 or float64.
+        delimiter : str
+            What separates cells.
+
+        Raises
+        ------
+        ColumnError
+            If the file does not have a column; near misses are listed.
+        DataError
+            If the file is missing or no CSV file; for a cell that does not fit its column, with its line; and
+            as in :meth:`from_dict`. An empty cell is a missing value.
+        """
+        from mml.data.csv_files import read_csv
+
+        keys = _keys(feature_keys, target_keys, tag_keys)
+
+        def collection() -> SampleCollection:
+            numbers = [*keys_of(feature_keys, domain=FEATURES), *keys_of(target_keys, domain=TARGETS)]
+            table = read_csv(path, _flat(keys), numeric=numbers, dtypes=dtypes or {}, delimiter=delimiter)
+            return _from_table(table, keys, path)
+
+        return cls._ingest(label, collection)
+
+    @classmethod
+    def from_ipc(
+        cls,
+        label: str,
+        path: FilePath,
+        *,
+        feature_keys: str | Iterable[str] | None = None,
+        target_keys: str | Iterable[str] | None = None,
+        tag_keys: str | Iterable[str] | None = None,
+    ) -> Self:
+        """Map an Arrow IPC file (or Feather file, or a stored stream): numbers are read when they are used.
+
+        The file must stay as it is while the FeatureSet exists. Columns of text that are no dictionaries are
+        read and encoded at once; compressed files are unpacked into memory.
+
+        Parameters
+        ----------
+        label : str
+            Label of the FeatureSet.
+        path : path
+            The file.
+        feature_keys, target_keys, tag_keys : str or iterable of str, optional
+            Which columns go into which domain. Without any, the file's columns are named in full,
+            ``<domain>.<key>.<representation>``.
+
+        Raises
+        ------
+        ColumnError
+            If the file does not have a column; near misses are listed.
+        DataError
+            If the file is missing, cut short or of another kind, and as in :meth:`from_dict`.
+        """
+        given = (feature_keys, target_keys, tag_keys)
+        if all(one is None for one in given):
+            return cls._ingest(label, lambda: _from_named_table(map_ipc(path), path))
+        keys = _keys(*(() if one is None else one for one in given))
+        return cls._ingest(label, lambda: _from_table(map_ipc(path), keys, path))
+
+    @classmethod
+    def _ingest(cls, label: str, collection: Callable[[], SampleCollection]) -> Self:
+        try:
+            return cls(label, collection())
+        except MMLError as error:
+            error.located({"FeatureSet": label})
+            raise
 
 
-def _named(data: Any, keys: Keys, known: list[Any]) -> Columns:
-    for domain, given in keys.items():
-        if not isinstance(given, Iterable):
-            raise ColumnError(
-                "The keys of a domain are a string, or a list of strings.",
-                where={"domain": domain},
-                found=repr(given),
-            )
-        for key in [given] if isinstance(given, str) else list(given):
-            if key not in known:
-                raise ColumnError(
-                    f"The data has no key {key!r}.",
-                    where={"domain": domain},
-                    hint=did_you_mean(str(key), [str(one) for one in known]),
-                )
-            yield ColumnName(domain, key), data[key]
+def _keys(features: Any, targets: Any, tags: Any) -> Keys:
+    return {FEATURES: features, TARGETS: targets, TAGS: tags}
+
+
+def _flat(keys: Keys) -> list[str]:
+    """Return all keys, each once, for a reader that is told what to read."""
+    asked = [key for domain, given in keys.items() for key in keys_of(given, domain=domain)]
+    for key in asked:
+        if not isinstance(key, str):
+            raise ColumnError("Columns of a file are named by strings.", found=repr(key))
+    return list(dict.fromkeys(asked))
+
+
+def _from_table(table: pa.Table, keys: Keys, path: Any) -> SampleCollection:
+    with reading(path, "table"):
+        return SampleCollection.from_columns(columns_of_table(table, keys))
+
+
+def _from_named_table(table: pa.Table, path: Any) -> SampleCollection:
+    with reading(path, "table"):
+        return SampleCollection.from_table(table)

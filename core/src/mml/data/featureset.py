@@ -7,25 +7,22 @@ leaves the FeatureSet as it was, and a snapshot that a phase took stays as it is
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Self
-
-import numpy as np
-import pyarrow as pa
 
 from mml.context import ExperimentNode
 from mml.data import featureset_file
 from mml.data.access import ColumnAccess, Window
 from mml.data.collection import SampleCollection
 from mml.data.conditions import Conditions
-from mml.data.constructors import columns_of_arrays, columns_of_mapping, columns_of_table
+from mml.data.constructors import Constructible
 from mml.data.contents import Contents
 from mml.data.protocols import SplitterLike
 from mml.data.records import ScalerRecord, SplitterRecord
 from mml.data.reference import FeatureSetReference
 from mml.data.scalable import Scalable
-from mml.data.schema import FEATURES, TAGS, TARGETS, Selection
+from mml.data.schema import Selection
 from mml.data.source import ColumnSource
 from mml.data.splittable import Splittable
 from mml.data.splitting import make_splits, resolve_splitter, with_splits
@@ -37,7 +34,7 @@ from mml.protocols import Config, State
 from mml.registry import reading_file
 
 
-class FeatureSet(ExperimentNode, ColumnAccess, Splittable, Scalable):
+class FeatureSet(ExperimentNode, Constructible, ColumnAccess, Splittable, Scalable):
     """Samples in features, targets and tags; see the ``from_*`` class methods for how one is made.
 
     Parameters
@@ -65,85 +62,6 @@ class FeatureSet(ExperimentNode, ColumnAccess, Splittable, Scalable):
         super().__init__(label, uuid=uuid)
         self._contents = Contents(ColumnSource(collection))
         self._register()
-
-    # How one is made
-
-    @classmethod
-    def from_dict(
-        cls,
-        label: str,
-        data: Mapping[str, Any],
-        *,
-        feature_keys: str | Iterable[str],
-        target_keys: str | Iterable[str] = (),
-        tag_keys: str | Iterable[str] = (),
-    ) -> Self:
-        """Ingest a mapping of arrays.
-
-        Parameters
-        ----------
-        label : str
-            Label of the FeatureSet.
-        data : mapping of str to array-like
-            Key → one entry per sample: NumPy ``(n, *shape)`` (copied once), Arrow (aliased), or a list.
-            Keys that no domain names are left out.
-        feature_keys, target_keys, tag_keys : str or iterable of str
-            Which keys go into which domain.
-
-        Raises
-        ------
-        ColumnError
-            If a key is not in the data; near misses are listed.
-        DataError
-            For ragged samples, nulls in features or targets, different lengths, unsupported types and
-            repeated keys; with the key, the first bad row and what was expected.
-        """
-        keys = {FEATURES: feature_keys, TARGETS: target_keys, TAGS: tag_keys}
-        return cls._ingest(label, lambda: SampleCollection.from_columns(columns_of_mapping(data, keys)))
-
-    @classmethod
-    def from_numpy(
-        cls,
-        label: str,
-        features: np.ndarray | Mapping[str, np.ndarray],
-        *,
-        targets: np.ndarray | Mapping[str, np.ndarray] | None = None,
-        tags: np.ndarray | Mapping[str, np.ndarray] | None = None,
-    ) -> Self:
-        """Ingest arrays ``(n, *shape)``, copied once; a bare array gets the key ``x``, ``y`` or ``tag``."""
-        return cls._ingest(
-            label, lambda: SampleCollection.from_columns(columns_of_arrays(features, targets, tags))
-        )
-
-    @classmethod
-    def from_arrow(
-        cls,
-        label: str,
-        data: Any,
-        *,
-        feature_keys: str | Iterable[str],
-        target_keys: str | Iterable[str] = (),
-        tag_keys: str | Iterable[str] = (),
-    ) -> Self:
-        """Ingest anything with the Arrow C stream interface (pyarrow, pandas, polars, DuckDB) without a copy.
-
-        Parameters are as in :meth:`from_dict`, the keys being column names of ``data``.
-        """
-        keys = {FEATURES: feature_keys, TARGETS: target_keys, TAGS: tag_keys}
-        return cls._ingest(label, lambda: SampleCollection.from_columns(columns_of_table(data, keys)))
-
-    @classmethod
-    def from_pyarrow_table(cls, label: str, table: pa.Table) -> Self:
-        """Ingest a table whose columns are named ``<domain>.<key>.<representation>``, without a copy."""
-        return cls._ingest(label, lambda: SampleCollection.from_table(table))
-
-    @classmethod
-    def _ingest(cls, label: str, collection: Callable[[], SampleCollection]) -> Self:
-        try:
-            return cls(label, collection())
-        except MMLError as error:
-            error.located({"FeatureSet": label})
-            raise
 
     # Reading
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mml.data.arrow_columns import spec_of, tensor_array, tensor_from_flat
+from mml.data.arrow_columns import STRING_TYPE, spec_of, tensor_array, tensor_from_flat
 from mml.data.schema import TAGS, ColumnName
 from mml.errors import DataError
 
@@ -36,10 +36,17 @@ def to_column(values: Any, *, name: ColumnName) -> pa.Array | pa.ChunkedArray:
     DataError
         For ragged samples, nulls, and types that MML does not store.
     """
-    column = _convert(values, name)
+    try:
+        column = _convert(values, name)
+    except pa.ArrowException as cause:
+        raise DataError(
+            f"The values of {name.key!r} cannot be read: {str(cause).partition(chr(10))[0]}",
+            where={"column": str(name)},
+            found=type(values).__name__,
+        ) from cause
     if spec_of(column.type) is None:
         raise _unsupported(name, str(column.type))
-    if name.domain != TAGS:
+    if name.domain != TAGS or isinstance(column.type, pa.FixedShapeTensorType):
         _refuse_nulls(column, name)
     return column
 
@@ -61,13 +68,17 @@ def _from_any_sequence(values: Any, name: ColumnName) -> pa.Array | pa.ChunkedAr
     if hasattr(values, "__array__"):
         return _from_numpy(np.asarray(values), name)
     if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__len__"):
-        raise DataError(
-            f"The values of {name.key!r} are no column.",
-            where={"column": str(name)},
-            expected="an array or a list with one entry per sample",
-            found=repr(values)[:80],
-        )
+        raise _no_column(values, name)
     return _from_sequence(values, name)
+
+
+def _no_column(values: Any, name: ColumnName) -> DataError:
+    return DataError(
+        f"The values of {name.key!r} are no column.",
+        where={"column": str(name)},
+        expected="an array or a list with one entry per sample",
+        found=repr(values)[:80],
+    )
 
 
 def _as_arrow(values: Any) -> pa.Array | pa.ChunkedArray | None:
@@ -107,10 +118,19 @@ def _from_numpy(values: np.ndarray, name: ColumnName) -> pa.Array:
 
 
 def _from_pandas(values: Any, name: ColumnName) -> pa.Array | pa.ChunkedArray:
+    if not hasattr(values, "dtype"):
+        raise _no_column(values, name)
     # pandas' own Arrow export turns NaN into null; a NaN that came in as a number stays a number.
     if isinstance(values.dtype, np.dtype) and values.dtype.kind != "O":
         return _from_numpy(values.to_numpy(), name)
-    return _convert(pa.array(values), name)
+    try:
+        arrow = pa.array(values, from_pandas=True)
+    except (pa.ArrowException, TypeError, ValueError):
+        # Objects that Arrow does not know, tensors among them, are looked at one by one.
+        return _from_sequence(values.tolist(), name)
+    if pa.types.is_floating(arrow.type) and isinstance(values.dtype, np.dtype):
+        return _from_sequence(values.tolist(), name)
+    return _convert(arrow, name)
 
 
 def _from_masked(values: np.ma.MaskedArray[Any, Any], name: ColumnName) -> pa.Array | pa.ChunkedArray:
@@ -200,9 +220,11 @@ def _from_arrow(values: pa.Array | pa.ChunkedArray, name: ColumnName) -> pa.Arra
     if spec_of(arrow_type) is not None:
         return values
     if pa.types.is_null(arrow_type):
+        if not len(values):
+            raise DataError(f"{name.key!r} holds no samples.", where={"column": str(name)})
         raise _null_error(name, 0)
-    if pa.types.is_string(arrow_type) or pa.types.is_large_string(arrow_type) or _is_string_view(arrow_type):
-        return values.cast(pa.string()).dictionary_encode()
+    if _is_text(arrow_type):
+        return _from_dictionary(values.dictionary_encode(), name)
     if pa.types.is_dictionary(arrow_type):
         return _from_dictionary(values, name)
     if pa.types.is_fixed_size_list(arrow_type) or _is_list(arrow_type):
@@ -212,8 +234,10 @@ def _from_arrow(values: pa.Array | pa.ChunkedArray, name: ColumnName) -> pa.Arra
 
 def _from_dictionary(values: pa.Array | pa.ChunkedArray, name: ColumnName) -> pa.Array | pa.ChunkedArray:
     value_type = values.type.value_type
-    if pa.types.is_large_string(value_type) or _is_string_view(value_type):
-        return values.cast(pa.dictionary(pa.int32(), pa.string()))
+    if pa.types.is_string(value_type):
+        return values
+    if _is_text(value_type):
+        return values.cast(STRING_TYPE)
     if spec_of(value_type) is None:
         raise _unsupported(name, str(values.type))
     return values.cast(value_type)
@@ -276,8 +300,12 @@ def _is_list(arrow_type: pa.DataType) -> bool:
     return bool(pa.types.is_list(arrow_type) or pa.types.is_large_list(arrow_type))
 
 
-def _is_string_view(arrow_type: pa.DataType) -> bool:
-    return bool(pa.types.is_string_view(arrow_type))
+def _is_text(arrow_type: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_string(arrow_type)
+        or pa.types.is_large_string(arrow_type)
+        or pa.types.is_string_view(arrow_type)
+    )
 
 
 def _refuse_nulls(column: pa.Array | pa.ChunkedArray, name: ColumnName) -> None:

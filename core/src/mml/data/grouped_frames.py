@@ -1,0 +1,179 @@
+"""pandas DataFrames whose groups of rows are the samples: rows become the sample's axis.
+
+Everything is done on whole columns: groups are numbered, rows are brought together by one stable sort, and a
+column is one take and one reshape. pandas itself is only reached through the frame that the user gave.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from mml.data.chunked_columns import decode
+from mml.data.columns_given import Columns, Keys, columns_of_frame, keys_of, require_known
+from mml.data.ingest import to_column
+from mml.data.schema import TAGS, ColumnName
+from mml.errors import DataError
+
+
+def columns_of_sorted_frame(frame: Any, keys: Keys, *, group_by: Any = None, sort_by: Any = None) -> Columns:
+    """Yield the columns of a DataFrame.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+    keys : mapping of str to str or iterable of str
+        Domain → columns of the frame.
+    group_by : str or iterable of str, optional
+        Columns whose equal values make one sample out of their rows; samples come in order of first
+        appearance, and these columns become tags where no domain names them.
+    sort_by : str or iterable of str, optional
+        Columns that order the rows, within each group where there are groups; equal ones keep their order.
+    """
+    wanted = list(columns_of_frame(frame, keys))
+    known = list(frame.columns)
+    groups = _asked(group_by, known, "group_by")
+    order = _sorted_rows(frame, _asked(sort_by, known, "sort_by"))
+    if not groups:
+        for name, values in wanted:
+            yield name, values if order is None else values.iloc[order]
+        return
+    grouping = _grouping(frame, groups, order)
+    taken = {name.key for name, _ in wanted}
+    wanted += [(ColumnName(TAGS, key), frame[key]) for key in groups if key not in taken]
+    for name, values in wanted:
+        if name.domain == TAGS:
+            yield name, _tag(values, name, grouping, frame, groups)
+        else:
+            yield name, _tensor(values, name, grouping)
+
+
+@dataclass(frozen=True, slots=True)
+class _Grouping:
+    """Rows of a frame by group: ``rows`` is ``(n_groups, rows_per_group)``, or None for 0, 1, 2, ..."""
+
+    rows: np.ndarray | None
+    shape: tuple[int, int]
+
+    @property
+    def first_rows(self) -> np.ndarray:
+        """The first row of each group in the order asked for, int64 ``(n_groups,)``."""
+        if self.rows is None:
+            return np.arange(0, self.shape[0] * self.shape[1], self.shape[1])
+        return self.rows[:, 0]
+
+    def arrange(self, values: np.ndarray) -> np.ndarray:
+        """Return values per row, ``(n_rows, *shape)``, as ``(n_groups, rows_per_group, *shape)``."""
+        if self.rows is not None:
+            return values.take(self.rows, axis=0)
+        return values.reshape(*self.shape, *values.shape[1:])
+
+
+def _asked(given: Any, known: list[Any], argument: str) -> list[Any]:
+    if given is None:
+        return []
+    asked = keys_of(given, argument=argument)
+    require_known(asked, known, argument=argument)
+    return asked
+
+
+def _sorted_rows(frame: Any, keys: list[Any]) -> np.ndarray | None:
+    if not keys:
+        return None
+    try:
+        order = frame[keys].reset_index(drop=True).sort_values(keys, kind="stable").index.to_numpy()
+    except TypeError as cause:
+        raise DataError(
+            f"The rows cannot be sorted by {keys!r}: {cause}", where={"argument": "sort_by"}
+        ) from cause
+    return np.asarray(order, dtype=np.int64)
+
+
+def _grouping(frame: Any, keys: list[Any], order: np.ndarray | None) -> _Grouping:
+    numbers = _group_numbers(frame, keys)
+    if not len(numbers):
+        raise DataError("A FeatureSet needs at least one sample.", found="a DataFrame without rows")
+    lengths = np.bincount(numbers)
+    odd = np.flatnonzero(lengths != lengths[0])
+    if len(odd):
+        row = int(np.argmax(numbers == odd[0]))
+        raise DataError(
+            f"The groups differ in length, {_shown(frame, keys, row)} first.",
+            where={"group_by": keys[0] if len(keys) == 1 else tuple(keys), "row": row},
+            expected=f"{lengths[0]} row(s), as in {_shown(frame, keys, 0)}",
+            found=f"{lengths[odd[0]]} row(s), the first of them row {row}",
+            hint="Pad or cut the groups to one length.",
+        )
+    shape = (len(lengths), int(lengths[0]))
+    if order is None:
+        if bool((numbers[1:] >= numbers[:-1]).all()):
+            return _Grouping(None, shape)
+        return _Grouping(np.argsort(numbers, kind="stable").reshape(shape), shape)
+    return _Grouping(order[np.argsort(numbers[order], kind="stable")].reshape(shape), shape)
+
+
+def _group_numbers(frame: Any, keys: list[Any]) -> np.ndarray:
+    """Return the number of each row's group, counted in order of first appearance."""
+    numbers = np.zeros(len(frame), dtype=np.int64)
+    for key in keys:
+        codes, values = frame[key].factorize()
+        if len(codes) and int(codes.min()) < 0:
+            row = int(np.argmin(codes))
+            raise DataError(
+                f"{key!r} has a missing value in row {row}.",
+                where={"argument": "group_by", "row": row},
+                expected="a value in every row, which says to which sample the row belongs",
+            )
+        # The product of two counts of groups is at most the square of the number of rows: int64 holds it.
+        numbers = codes if key is keys[0] else _in_order_of_appearance(numbers * len(values) + codes)
+    return numbers
+
+
+def _in_order_of_appearance(numbers: np.ndarray) -> np.ndarray:
+    _, first_rows, inverse = np.unique(numbers, return_index=True, return_inverse=True)
+    place = np.empty(len(first_rows), dtype=np.int64)
+    place[np.argsort(first_rows)] = np.arange(len(first_rows))
+    return place[inverse.reshape(-1)]
+
+
+def _tensor(values: Any, name: ColumnName, grouping: _Grouping) -> np.ndarray:
+    """Return a feature or target of ``(n_groups, rows_per_group, *shape)``."""
+    flat = _flat(values, name)
+    if flat.dtype == object:
+        raise DataError(
+            f"The samples of {name.key!r} would be tensors of text.",
+            where={"column": str(name), "row": 0},
+            expected="numbers, booleans or timestamps, which the rows of a group make a tensor of",
+            hint="Name it among the tags where it is the same in all rows of a group.",
+        )
+    return grouping.arrange(flat)
+
+
+def _flat(values: Any, name: ColumnName) -> np.ndarray:
+    if isinstance(values.dtype, np.dtype) and values.dtype.kind != "O":
+        return np.asarray(values.to_numpy())
+    column = to_column(values, name=name)
+    chunked = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
+    return decode(chunked).take(slice(0, len(chunked)))
+
+
+def _tag(values: Any, name: ColumnName, grouping: _Grouping, frame: Any, groups: list[Any]) -> Any:
+    """Return a tag's value of each group, which is the same in all of its rows."""
+    codes = grouping.arrange(np.asarray(values.factorize()[0]))
+    varies = (codes != codes[:, :1]).any(axis=1)
+    if varies.any():
+        row = int(grouping.first_rows[int(np.argmax(varies))])
+        raise DataError(
+            f"The tag {name.key!r} varies within {_shown(frame, groups, row)}.",
+            where={"column": str(name), "row": row},
+            expected="one value per group, because a tag is a scalar of its sample",
+            hint="Name it among the features to keep all values, or group by it as well.",
+        )
+    return values.iloc[grouping.first_rows]
+
+
+def _shown(frame: Any, keys: list[Any], row: int) -> str:
+    return "the group " + ", ".join(f"{key}={frame[key].iloc[row]}" for key in keys)
