@@ -10,6 +10,7 @@ from mml.errors import ConfigError
 from mml.registry import noun
 
 WHAT_IT_TAKES = {
+    "mml/segmented": {"boundaries": [3], "scaler": "minmax"},
     "mml/simple": {"batch_size": 3},
     "mml/random": {"ratios": {"a": 0.5, "b": 0.5}, "seed": 0},
     "mml/condition": {"conditions": {"a": {"x": 1}}},

@@ -12,19 +12,20 @@ from typing import Any, cast
 from mml.configuration import registered_name
 from mml.data.protocols import ScalerLike, SplitterLike
 from mml.errors import ConfigError, MMLError, ScalerError, SplitError, did_you_mean
-from mml.plugins import registry
+from mml.plugins import get_manager, registry
 from mml.protocols import Config
 
 _SCALER_METHODS = ("fit", "transform", "inverse_transform", "get_config", "get_state", "set_state")
 
 
-def scaler_factory(scaler: Any) -> Callable[[], ScalerLike]:
+def scaler_factory(scaler: Any) -> Callable[..., ScalerLike]:
     """Return a function that makes a fresh, unfitted scaler.
 
     Parameters
     ----------
     scaler : str, class, instance, or an object with ``build()``
-        A registered name, a scaler class, a scaler whose settings are copied, or a `Scaler` declaration.
+        A registered name, a scaler class, a scaler whose settings are copied, a `Scaler` declaration, or a
+        class or object of a library that a plugin wraps. For names and classes the function takes settings.
 
     Raises
     ------
@@ -33,12 +34,15 @@ def scaler_factory(scaler: Any) -> Callable[[], ScalerLike]:
     """
     if isinstance(scaler, str):
         scaler = registry("scalers").load(scaler)
+    if not isinstance(scaler, type) and hasattr(scaler, "build"):
+        return cast("Callable[..., ScalerLike]", scaler.build)
+    if _missing_methods(scaler):
+        wrapping = _wrapping_factory(scaler)
+        if wrapping is None:
+            _require_methods(scaler)
+        return cast("Callable[..., ScalerLike]", wrapping)
     if isinstance(scaler, type):
-        _require_methods(scaler, repr(scaler.__name__))
-        return cast("Callable[[], ScalerLike]", scaler)
-    if hasattr(scaler, "build"):
-        return cast("Callable[[], ScalerLike]", scaler.build)
-    _require_methods(scaler, repr(scaler)[:80])
+        return cast("Callable[..., ScalerLike]", scaler)
     if not hasattr(type(scaler), "from_config"):
         raise ScalerError(
             f"The scaler {scaler!r} cannot be copied.",
@@ -55,16 +59,22 @@ def scaler_config(scaler: ScalerLike) -> Config:
     Raises
     ------
     ConfigError
-        If no name does.
+        If no name does, or the class has no ``from_config`` that would take it.
     """
-    return {**scaler.get_config(), "scaler": registry("scalers").name_of(type(scaler))}
+    name = registry("scalers").name_of(type(scaler))
+    if not hasattr(type(scaler), "from_config"):
+        raise ConfigError(
+            f"{name!r} cannot be written down: its class has no from_config.",
+            hint="Add a class method from_config(config) that takes what get_config returns.",
+        )
+    return {**scaler.get_config(), "scaler": name}
 
 
 def build_scaler(config: Config) -> ScalerLike:
     """Return an unfitted scaler equal to the one that `scaler_config` described."""
     name = registered_name(config, "scaler")
     cls = _class_named(name, "scalers")
-    _require_methods(cls, repr(name))
+    _require_methods(cls)
     return cast("ScalerLike", _from_config(cls, config, name))
 
 
@@ -98,12 +108,27 @@ def _from_config(cls: type[Any], config: Config, name: str) -> Any:
         raise ConfigError(f"{name!r} does not take these settings: {cause}") from cause
 
 
-def _require_methods(scaler: Any, shown: str) -> None:
-    missing = [name for name in _SCALER_METHODS if not callable(getattr(scaler, name, None))]
+def _wrapping_factory(target: Any) -> Callable[..., ScalerLike] | None:
+    """Return what makes scalers of a class or object that a plugin claims to wrap, or None."""
+    claim = get_manager().claim_for(target if isinstance(target, type) else type(target), kind="scalers")
+    if claim is None or claim.wrapper is None:
+        return None
+    wrapper = registry("scalers").load(claim.wrapper)
+    return cast("Callable[..., ScalerLike]", wrapper.factory_for(target))
+
+
+def _missing_methods(scaler: Any) -> list[str]:
+    return [name for name in _SCALER_METHODS if not callable(getattr(scaler, name, None))]
+
+
+def _require_methods(scaler: Any) -> None:
+    missing = _missing_methods(scaler)
     if missing:
+        shown = repr(scaler.__name__) if isinstance(scaler, type) else repr(scaler)[:80]
         raise ScalerError(
             f"{shown} is no scaler: it has no {' and no '.join(missing)}.",
-            expected="a registered name, a scaler class or instance, or mml.Scaler(...)",
+            expected="a registered name, mml.Scaler(...), or a class or instance with "
+            f"{', '.join(_SCALER_METHODS)} and, to be saved, from_config",
             # Another library's scaler is often registered under the name of its class.
             hint=did_you_mean(
                 getattr(scaler, "__name__", type(scaler).__name__), (one.name for one in registry("scalers"))

@@ -34,8 +34,14 @@ class SplitterLike(Protocol):
 class ScalerLike(Protocol):
     """Learns statistics of one column and maps its values, each row on its own.
 
+    A class of your own needs these methods and, so that a file can bring it back, a class method
+    ``from_config(config)`` and a registered name. Whatever the rows, ``transform`` gives a row the same
+    result; it does not change its argument, nor what was learnt.
+
     ``fit_blocks(blocks)`` is optional: a scaler that has it is fitted without holding the column in memory,
     on an iterable of arrays of rows that can be iterated more than once.
+
+    A scaler whose inversion needs to know the sample is a `PerSampleScalerLike`.
     """
 
     def fit(self, values: np.ndarray) -> object:
@@ -61,3 +67,27 @@ class ScalerLike(Protocol):
     def set_state(self, state: State) -> None:
         """Put back what was learnt."""
         ...
+
+
+class PerSampleScalerLike(Protocol):
+    """A scaler that maps each sample by what that sample holds, such as its own smallest value.
+
+    The other methods are those of `ScalerLike`. Nothing is stored per sample: because a transformed column is
+    an expression over raw, a sample's state is derived from its raw row again, found by its UUID.
+    """
+
+    per_sample: bool
+    """True."""
+
+    def sample_state(self, values: np.ndarray) -> State:
+        """Return what inversion needs of samples, from the values ``(k, *shape)`` that went in."""
+        ...
+
+    def inverse_transform(self, values: np.ndarray, state: State) -> np.ndarray:
+        """Map transformed values ``(k, *shape)`` back, with the `sample_state` of the same samples."""
+        ...
+
+
+def is_per_sample(scaler: object) -> bool:
+    """Whether a scaler is a `PerSampleScalerLike`."""
+    return bool(getattr(scaler, "per_sample", False))

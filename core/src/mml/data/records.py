@@ -7,10 +7,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from mml.data.components import build_scaler, build_splitter, splitter_config
+from mml.data.components import build_scaler, build_splitter, scaler_config, splitter_config
 from mml.data.lineage import FitLineage
 from mml.data.protocols import ScalerLike, SplitterLike
-from mml.errors import ConfigError, ScalerError, SplitError, StateError
+from mml.errors import ConfigError, MMLError, ScalerError, SplitError, StateError, listed
 from mml.protocols import Config, State
 
 
@@ -142,14 +142,24 @@ class ScalerRecord:
         ConfigError
             If no name brings the scaler's class back; the message says how to give it one.
         """
-        if self.config is None:
-            raise ConfigError(self.reason or "The scaler has no name.", where={"column": repr(self.keys)})
         return {
-            "scaler": self.config,
+            "scaler": self._written_down(),
             "domain": self.domain,
             "keys": list(self.keys),
             "fit_to_split": self.fit_to_split,
         }
+
+    def _written_down(self) -> Config:
+        if self.config is not None:
+            return self.config
+        # Its class may have been registered since it was fitted.
+        for one in self.fitted.values():
+            try:
+                return scaler_config(one.scaler)
+            except ConfigError as error:
+                error.located({"column": listed(f"{self.domain}.{key}" for key in self.keys)})
+                raise
+        raise ConfigError(self.reason or "The scaler has no name.", where={"column": repr(self.keys)})
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
@@ -164,7 +174,7 @@ class ScalerRecord:
         columns: dict[str, Any] = {}
         for key, one in self.fitted.items():
             columns[key] = {
-                "scaler": one.scaler.get_state(),
+                "scaler": self._learnt(key, one.scaler),
                 "dtype": one.dtype.str,
                 "shape": list(one.shape),
             }
@@ -172,6 +182,17 @@ class ScalerRecord:
             "columns": columns,
             "lineage": None if self.lineage is None else self.lineage.get_state(),
         }
+
+    def _learnt(self, key: str, scaler: ScalerLike) -> State:
+        try:
+            return scaler.get_state()
+        except MMLError:
+            raise
+        except Exception as cause:
+            raise StateError(
+                f"The scaler {scaler!r} failed in get_state: {cause}",
+                where={"column": f"{self.domain}.{key}"},
+            ) from cause
 
     def with_state(self, state: State) -> ScalerRecord:
         """Return the record with what :meth:`get_state` returned; nothing is fitted again."""

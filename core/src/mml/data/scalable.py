@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from mml.data.contents import Contents
+from mml.data.inversion import invert
 from mml.data.schema import Selection
-from mml.data.transforms import fit_record, invert, warn_of_leakage, without_transforms
-from mml.errors import MMLError
+from mml.data.transforms import fit_record, taken_over, warn_of_leakage, without_transforms
+from mml.errors import MMLError, ScalerError
 
 if TYPE_CHECKING:
+    from mml.data.rows import Rows
     from mml.data.view import FeatureSetView
 
 
@@ -84,14 +86,70 @@ class Scalable(ABC):
         self._contents = self._contents.with_transforms(())
         return self
 
-    def inverse_transform(self, data: Any, column: str) -> np.ndarray:
+    def transform_like(self, other: Scalable, *, keys: Selection = "*") -> Self:
+        """Apply another FeatureSet's fitted transforms to these columns, matched by domain and key.
+
+        Nothing is fitted: the scalers keep what they learnt, and from which rows. A sample gets the bits that
+        it would get there.
+
+        Parameters
+        ----------
+        other : FeatureSet
+            It may be changed or deleted afterwards.
+        keys : str or iterable of str
+            Which of its transformed columns.
+
+        Raises
+        ------
+        ScalerError
+            If columns are transformed already, differ in shape, or there is nothing to apply.
+        ColumnError
+            If columns are missing here. The FeatureSet is then as it was.
+        """
+        if not isinstance(other, Scalable):
+            raise ScalerError("Transforms are taken over from a FeatureSet.", found=repr(other)[:80])
+        before = self._contents
+        try:
+            theirs = other._contents.source
+            records = taken_over(before.source, theirs, label=other.label, keys=keys)
+        except MMLError as error:
+            error.located({"FeatureSet": self.label})
+            raise
+        self._contents = before.with_transforms(records)
+        return self
+
+    def inverse_transform(self, data: Any, column: str, *, sample_uuids: Any = None) -> np.ndarray:
         """Return transformed values of a column, such as predictions, in raw units.
 
         Parameters
         ----------
         data : array-like
-            ``(n, *shape)`` of the column; for scalars also ``(n, 1)``.
+            ``(n, *shape)`` of the column, whatever `numpy.asarray` takes; for scalars also ``(n, 1)``.
         column : str
             A name or short form of the column.
+        sample_uuids : array-like, optional
+            Whose values these are: uint8 ``(n, 16)`` as results and batches have them, or what
+            `take_sample_uuids` takes. Only scalers that work per sample need to know; without it they take
+            as many values as there are samples for those of all samples, in order.
+
+        Raises
+        ------
+        ScalerError
+            If a scaler works per sample and nobody says which samples these are, or cannot be inverted.
+        DataError
+            If the values do not fit the column, or a UUID is unknown.
         """
-        return invert(self._contents.source, data, column=column)
+        rows: Rows | None = None
+        if sample_uuids is not None:
+            rows = self.view().take_sample_uuids(sample_uuids).row_index
+        elif _is_as_long(data, self.view()):
+            rows = self.view().row_index
+        return invert(self._contents.source, data, column=column, rows=rows)
+
+
+def _is_as_long(data: Any, view: FeatureSetView) -> bool:
+    try:
+        return len(data) == view.n_samples
+    except TypeError:
+        # Values without a length are refused where they are read.
+        return False

@@ -8,16 +8,22 @@ are taken together, nor on whether a small column was evaluated once and kept.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from mml.data.collection import SampleCollection
 from mml.data.records import ScalerRecord
 from mml.data.rows import Rows, as_array, compact, count
-from mml.data.schema import TRANSFORMED, ColumnName, ColumnSpec, Schema
+from mml.data.schema import RAW, TRANSFORMED, ColumnName, ColumnSpec, Schema
+from mml.errors import MMLError, ScalerError
 
-# Above this, a transformed column is evaluated per block: a mapped file must not end up in memory.
+# Above the first, or when all that are kept reach the second, a transformed column is evaluated per block: a
+# mapped file must not end up in memory.
 _KEPT_BYTES = 64 << 20
+_KEPT_IN_ALL_BYTES = 128 << 20
 _BLOCK_BYTES = 1 << 20
 
 
@@ -82,7 +88,7 @@ class ColumnSource:
         if chain is None:
             return self.collection.column(column).take(rows, out)
         kept = self._kept.get(column)
-        if kept is None and self._is_small(column):
+        if kept is None and self._fits(column):
             # Two threads may both evaluate; they get equal bits and one of the arrays stays.
             kept = self._evaluate(column, slice(0, self.n_rows), None)
             kept.flags.writeable = False
@@ -103,21 +109,27 @@ class ColumnSource:
         specs = []
         for column, chain in self._chains.items():
             name = ColumnName.parse(column)
-            raw = self.collection.schema[str(name.with_representation("raw"))]
-            dtype, shape = chain[-1].output_of(name.key) or (raw.dtype, raw.shape)
-            specs.append(ColumnSpec(name, dtype, shape, raw.arrow_type))
+            raw = self.collection.schema[str(name.with_representation(RAW))]
+            made = chain[-1].output_of(name.key)
+            if made is None or made == (raw.dtype, raw.shape):
+                specs.append(ColumnSpec(name, raw.dtype, raw.shape, raw.arrow_type))
+            else:
+                specs.append(ColumnSpec(name, *made, _arrow_type(*made)))
         return specs
 
-    def _is_small(self, column: str) -> bool:
-        return self.n_rows * _row_bytes(self._schema[column]) <= _KEPT_BYTES
+    def _fits(self, column: str) -> bool:
+        size = self.n_rows * _row_bytes(self._schema[column])
+        # Copied first: another thread may be keeping a column.
+        in_all = size + sum(one.nbytes for one in tuple(self._kept.values()))
+        return size <= _KEPT_BYTES and in_all <= _KEPT_IN_ALL_BYTES
 
     def _evaluate(self, column: str, rows: Rows, out: np.ndarray | None) -> np.ndarray:
-        spec = self._schema[column]
-        raw_name = str(spec.name.with_representation("raw"))
-        raw = self.collection.column(raw_name)
+        spec, chain = self._schema[column], self._chains[column]
+        raw = self.collection.column(str(spec.name.with_representation(RAW)))
         n_rows = count(rows)
         result = np.empty((n_rows, *spec.shape), dtype=spec.dtype) if out is None else out
-        step = max(1, _BLOCK_BYTES // max(_row_bytes(spec), 1))
+        widest = max(_row_bytes(spec), *(_made_bytes(one, spec.name.key) for one in chain))
+        step = max(1, _BLOCK_BYTES // max(widest, 1))
         indices = rows if isinstance(rows, slice) else as_array(rows)
         for start in range(0, n_rows, step):
             stop = min(start + step, n_rows)
@@ -126,11 +138,38 @@ class ColumnSource:
                 if isinstance(indices, slice)
                 else indices[start:stop]
             )
-            values = raw.take(block)
-            for record in self._chains[column]:
-                values = record.scaler(spec.name.key).transform(values)
-            result[start:stop] = values
+            result[start:stop] = evaluate(raw.take(block), chain, spec.name.key)
         return result
+
+
+def evaluate(values: np.ndarray, chain: Iterable[ScalerRecord], key: str) -> np.ndarray:
+    """Return values ``(k, *shape)`` of a column after the fitted scalers of a chain.
+
+    Raises
+    ------
+    ScalerError
+        If a scaler fails, or returns other samples than when it was fitted.
+    """
+    for record in chain:
+        scaler = record.scaler(key)
+        where = {"column": str(ColumnName(record.domain, key, TRANSFORMED))}
+        try:
+            made = np.asarray(scaler.transform(values))
+        except MMLError as error:
+            error.located(where)
+            raise
+        except Exception as cause:
+            raise ScalerError(f"The scaler {scaler!r} failed: {cause}", where=where) from cause
+        expected = (len(values), *record.fitted[key].shape)
+        if made.shape != expected:
+            raise ScalerError(
+                f"The scaler {scaler!r} does not map row by row.",
+                where=where,
+                expected=f"values of shape {expected}",
+                found=f"{made.shape}",
+            )
+        values = made
+    return values
 
 
 def _chains(transforms: tuple[ScalerRecord, ...]) -> dict[str, tuple[ScalerRecord, ...]]:
@@ -145,3 +184,13 @@ def _chains(transforms: tuple[ScalerRecord, ...]) -> dict[str, tuple[ScalerRecor
 def _row_bytes(spec: ColumnSpec) -> int:
     itemsize = 8 if spec.dtype is None else spec.dtype.itemsize
     return itemsize * math.prod(spec.shape)
+
+
+def _made_bytes(record: ScalerRecord, key: str) -> int:
+    made = record.output_of(key)
+    return 0 if made is None else made[0].itemsize * math.prod(made[1])
+
+
+def _arrow_type(dtype: np.dtype, shape: tuple[int, ...]) -> Any:
+    scalar = pa.from_numpy_dtype(dtype)
+    return pa.fixed_shape_tensor(scalar, list(shape)) if shape else scalar

@@ -1,4 +1,4 @@
-"""Fitting, undoing and inverting scalers: functions from one tuple of records to the next.
+"""Fitting, undoing and taking over scalers: functions from one tuple of records to the next.
 
 Nothing here changes an object that is in use: a function either returns complete new records or raises, so
 that a FeatureSet swaps them in one assignment or stays as it was.
@@ -6,8 +6,8 @@ that a FeatureSet swaps them in one assignment or stays as it was.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,14 +15,13 @@ import numpy as np
 from mml.data.components import scaler_config, scaler_factory
 from mml.data.protocols import ScalerLike
 from mml.data.records import FittedColumn, ScalerRecord
-from mml.data.rows import Rows, count
+from mml.data.rows import Rows, count, pick
 from mml.data.schema import FEATURES, RAW, TARGETS, TRANSFORMED, ColumnName, ColumnSpec, Schema, Selection
 from mml.data.source import ColumnSource
 from mml.data.view import FeatureSetView
 from mml.errors import (
     ColumnError,
     ConfigError,
-    DataError,
     MMLError,
     ScalerError,
     did_you_mean,
@@ -31,6 +30,7 @@ from mml.errors import (
 from mml.strictness import report_leakage
 
 _BLOCK_BYTES = 4 << 20
+_TRIED_ROWS = 32
 _TRAIN = "train"
 
 
@@ -77,7 +77,7 @@ def fit_record(
     fitted: dict[str, FittedColumn] = {}
     config, reason = None, None
     for spec in columns:
-        one = make()
+        one = _made(make)
         if config is None and reason is None:
             config, reason = _written_down(one)
         fitted[spec.name.key] = _fit(one, source, spec, view)
@@ -144,42 +144,83 @@ def without_transforms(
     return tuple(rest)
 
 
-def invert(source: ColumnSource, data: np.ndarray, *, column: str) -> np.ndarray:
-    """Return transformed values of a column in raw units.
+def taken_over(
+    source: ColumnSource, other: ColumnSource, *, label: str, keys: Selection
+) -> tuple[ScalerRecord, ...]:
+    """Return another source's fitted transforms for the columns of this one, matched by domain and key.
 
-    Parameters
-    ----------
-    source : ColumnSource
-        Whose scalers are inverted, the last one first.
-    data : numpy.ndarray
-        ``(n, *shape)`` of the column; for scalars and single elements also ``(n,)`` or ``(n, 1)``.
-    column : str
-        A name or short form of one column.
+    What was learnt and from which rows stays as it is; only the dtype of results follows these columns.
 
-    Returns
-    -------
-    numpy.ndarray
-        Of the shape of ``data``.
+    Raises
+    ------
+    ScalerError
+        If there is nothing to take over, or a column does not fit its scaler.
+    ColumnError
+        If columns are missing; all are listed.
     """
-    names = source.schema.select(column)
-    if len(names) != 1:
-        raise ColumnError(f"One column is inverted at a time; {column!r} fits {len(names)}.")
-    name = ColumnName.parse(names[0]).with_representation(TRANSFORMED)
-    if str(name) not in source.schema or not source.chain(str(name)):
-        raise ScalerError(f"The column '{column}' has no transform to invert.")
-    spec = source.spec(str(name))
-    values = np.asarray(data)
-    single = math.prod(spec.shape) == 1 and values.ndim >= 1 and values.size == len(values)
-    if values.dtype.kind not in "biuf" or (values.shape[1:] != spec.shape and not single):
-        raise DataError(
-            f"These values do not fit the column '{name}'.",
-            expected=f"numbers of shape (n, {', '.join(map(str, spec.shape))})".replace(", )", ",)"),
-            found=f"{values.dtype} of shape {values.shape}",
+    if source.transforms:
+        raise ScalerError(
+            "The columns are transformed already; what was fitted to raw values would see transformed ones.",
+            found=f"transformed: {listed(sorted(_transformed(source)))}",
+            hint="Take that back first, with undo_all_transforms().",
         )
-    result = values.reshape(len(values), *spec.shape)
-    for record in reversed(source.chain(str(name))):
-        result = record.scaler(name.key).inverse_transform(result)
-    return np.asarray(result).reshape(values.shape)
+    wanted = _transformed(other) if keys == "*" else _named(other, keys)
+    if not wanted:
+        raise ScalerError(f"{label!r} has no transforms to take over.")
+    raw = {(spec.name.domain, spec.name.key): spec for spec in source.collection.schema}
+    missing = sorted(f"{domain}.{key}" for domain, key in wanted if (domain, key) not in raw)
+    if missing:
+        raise ColumnError(
+            f"Columns that {label!r} transforms are missing here: {listed(missing)}.",
+            found=listed(f"{domain}.{key}" for domain, key in raw if domain in (FEATURES, TARGETS)),
+            hint="Name those to transform: keys=[...].",
+        )
+    for column in sorted(wanted):
+        _require_alike(raw[column], other.spec(str(raw[column].name)), label)
+    records: tuple[ScalerRecord, ...] = ()
+    for record in other.transforms:
+        shorter = record.without({key for key in record.keys if (record.domain, key) not in wanted})
+        if shorter is not None:
+            before = ColumnSource(source.collection, records)
+            fitted = {key: _refitted(before, shorter, key) for key in shorter.keys}
+            records = (*records, replace(shorter, fitted=fitted))
+    return records
+
+
+def _refitted(source: ColumnSource, record: ScalerRecord, key: str) -> FittedColumn:
+    scaler = record.scaler(key)
+    name = ColumnName(record.domain, key, TRANSFORMED)
+    column = str(name) if str(name) in source.schema else str(name.with_representation(RAW))
+    try:
+        return _tried(scaler, _few(source, column, slice(0, source.n_rows)))
+    except MMLError as error:
+        error.located({"column": column})
+        raise
+    except Exception as cause:
+        raise ScalerError(f"The scaler {scaler!r} failed: {cause}", where={"column": column}) from cause
+
+
+def _require_alike(mine: ColumnSpec, theirs: ColumnSpec, label: str) -> None:
+    if not mine.is_numeric or mine.shape != theirs.shape:
+        raise ScalerError(
+            f"The column '{mine.name}' does not fit the scaler of {label!r}.",
+            expected=theirs.describe(),
+            found=mine.describe(),
+        )
+
+
+def _transformed(source: ColumnSource) -> set[tuple[str, str]]:
+    return {(record.domain, key) for record in source.transforms for key in record.keys}
+
+
+def _named(source: ColumnSource, keys: Selection) -> set[tuple[str, str]]:
+    named = {(name.domain, name.key) for name in map(ColumnName.parse, source.schema.select(keys))}
+    plain = named - _transformed(source)
+    if plain:
+        raise ScalerError(
+            f"These columns have no transform to take over: {listed(sorted(key for _, key in plain))}."
+        )
+    return named
 
 
 def warn_of_leakage(splits: Mapping[str, Rows], *, view: FeatureSetView, what: str) -> None:
@@ -217,6 +258,16 @@ def _require_rows(view: FeatureSetView) -> None:
         raise ScalerError("A scaler cannot be fitted on no rows.", where={"view": view.label})
 
 
+def _made(make: Callable[[], ScalerLike]) -> ScalerLike:
+    try:
+        return make()
+    except TypeError as cause:
+        raise ScalerError(
+            f"This scaler needs settings: {cause}",
+            hint='Declare it with them, e.g. mml.Scaler("minmax", feature_range=(-1, 1)).',
+        ) from cause
+
+
 def _written_down(scaler: ScalerLike) -> tuple[dict[str, Any] | None, str | None]:
     try:
         return scaler_config(scaler), None
@@ -233,17 +284,54 @@ def _fit(scaler: ScalerLike, source: ColumnSource, spec: ColumnSpec, view: Featu
             fit_blocks(FitBlocks(source, column, view.row_index))
         else:
             scaler.fit(source.take(column, view.row_index))
-        sample = np.asarray(scaler.transform(source.take(column, view.rows[:1])))
+        return _tried(scaler, _few(source, column, view.row_index))
     except MMLError as error:
         error.located(where)
         raise
     except Exception as cause:
         raise ScalerError(f"The scaler {scaler!r} failed: {cause}", where=where) from cause
-    if sample.shape[:1] != (1,) or sample.dtype.kind not in "biuf":
+
+
+def _few(source: ColumnSource, column: str, rows: Rows) -> np.ndarray:
+    """Return the values of some rows, from the first to the last."""
+    n_rows = count(rows)
+    places = np.linspace(0, n_rows - 1, min(n_rows, _TRIED_ROWS)).astype(np.int64)
+    return source.take(column, pick(rows, places))
+
+
+def _tried(scaler: ScalerLike, values: np.ndarray) -> FittedColumn:
+    """Return a fitted scaler with what it makes of samples, tried on a few.
+
+    Raises
+    ------
+    ScalerError
+        If it does not return numbers row by row, each by itself, and finite ones for finite ones.
+    """
+    alone, together = np.asarray(scaler.transform(values[:1])), np.asarray(scaler.transform(values))
+    shape, kind = alone.shape[1:], alone.dtype
+    if alone.shape[:1] != (1,) or kind.kind not in "biuf" or together.shape != (len(values), *shape):
         raise ScalerError(
             f"The scaler {scaler!r} does not return numbers row by row.",
-            where=where,
             expected="one sample for one sample",
-            found=f"{sample.dtype} of shape {sample.shape}",
+            found=f"{kind} of shape {alone.shape} for 1, {together.dtype} of shape {together.shape} for "
+            f"{len(values)}",
         )
-    return FittedColumn(scaler, sample.dtype, sample.shape[1:])
+    with np.errstate(invalid="ignore"):
+        size = float(np.abs(together).max(initial=0, where=np.isfinite(together)))
+    if not np.allclose(alone[0], together[0], rtol=1e-3, atol=1e-4 * size, equal_nan=True):
+        raise ScalerError(
+            f"The scaler {scaler!r} maps a row differently when others stand beside it.",
+            expected="the same result for a row, whichever rows are transformed together",
+            hint="Learn in fit what depends on several rows, and only apply it in transform.",
+        )
+    spoiled = _finite_rows(values) & ~_finite_rows(together)
+    if spoiled.any():
+        raise ScalerError(
+            f"The scaler {scaler!r} makes finite values infinite or NaN.",
+            found=f"{values[spoiled][0]!r:.80} becomes {together[spoiled][0]!r:.80}",
+        )
+    return FittedColumn(scaler, kind, shape)
+
+
+def _finite_rows(values: np.ndarray) -> np.ndarray:
+    return np.asarray(np.isfinite(values).reshape(len(values), -1).all(axis=1))

@@ -13,6 +13,7 @@ import numpy as np
 
 from mml.data.access import ColumnAccess, Window
 from mml.data.conditions import Conditions, matching
+from mml.data.inversion import Invertible
 from mml.data.lineage import FitLineage, uuid_words
 from mml.data.rows import Rows, as_array, checked_positions, count, pick
 from mml.data.schema import ColumnName, Selection
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from mml.data.protocols import SplitterLike
 
 
-class FeatureSetView(ColumnAccess, Splittable):
+class FeatureSetView(ColumnAccess, Splittable, Invertible):
     """Some rows and columns of a FeatureSet; made by splits, selections and filters.
 
     Parameters

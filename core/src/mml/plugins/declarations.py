@@ -64,21 +64,37 @@ class PluginInfo:
 
 @dataclass(frozen=True)
 class Claim:
-    """A backend's claim to wrap objects of one class and of those derived from it.
+    """A claim to wrap objects of one class and of those derived from it.
 
     Parameters
     ----------
     class_path : str
         ``module.qualname`` of the class as it stands in ``type(obj).__mro__``.
     backend : str
-        The name of the backend that wraps such objects.
+        The name of the backend that the objects belong to; it wraps those that are used as models.
     priority : int
         The highest wins where several plugins claim one class.
+    kind : str
+        What the objects are used as where they are wrapped: a kind of component, such as ``"scalers"``.
+    wrapper : str, optional
+        For other kinds than models: registered name of the component of that kind that wraps the objects. Its
+        class method ``factory_for(target)`` gets such an object or class and returns a function that makes
+        components from it: fresh ones, from keyword arguments where ``target`` is a class.
     """
 
     class_path: str
     backend: str
     priority: int = 0
+    kind: str = "models"
+    wrapper: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.kind == "models") != (self.wrapper is None):
+            raise PluginError(
+                f"The claim on {self.class_path!r} as one of the {self.kind} is not complete.",
+                expected="no wrapper for models, which their backend wraps; one for every other kind",
+                found=f"wrapper={self.wrapper!r}",
+            )
 
 
 def _is_range(versions: object) -> bool:

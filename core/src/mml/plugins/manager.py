@@ -108,7 +108,7 @@ class PluginManager:
         self._records: list[_Record] = []
         self._scanned = False
         self._complete = False
-        self._claims: dict[str, list[tuple[Claim, str]]] = {}
+        self._claims: dict[tuple[str, str], list[tuple[Claim, str]]] = {}
         self._registries: dict[str, Registry[Any]] = {kind: Registry(kind, source=self) for kind in KINDS}
 
     def registry(self, kind: str) -> Registry[Any]:
@@ -152,8 +152,14 @@ class PluginManager:
                 return record.status()
         raise self._no_plugin(name)
 
-    def claim_for(self, cls: type) -> Claim | None:
+    def claim_for(self, cls: type, *, kind: str = "models") -> Claim | None:
         """Return the claim on the first class of ``cls.__mro__`` that any plugin claims, or None.
+
+        Parameters
+        ----------
+        cls : type
+        kind : str
+            What objects of the class are to be used as.
 
         Raises
         ------
@@ -162,7 +168,7 @@ class PluginManager:
         """
         self.provide(None)
         for base in cls.__mro__:
-            claims = self._claims.get(f"{base.__module__}.{base.__qualname__}")
+            claims = self._claims.get((kind, f"{base.__module__}.{base.__qualname__}"))
             if claims:
                 return self._strongest(base, claims)
         return None
@@ -341,13 +347,13 @@ class PluginManager:
             )
             self._registries[component.kind].disable(component.qualified, claimants=claimants)
         for claim in record.result.claims:
-            self._claims.setdefault(claim.class_path, []).append((claim, name))
+            self._claims.setdefault((claim.kind, claim.class_path), []).append((claim, name))
 
     def _strongest(self, base: type, claims: list[tuple[Claim, str]]) -> Claim:
         usable = [one for one in claims if any(r.state is PluginState.LOADED for r in self._named(one[1]))]
         ranked = sorted(usable or claims, key=lambda one: -one[0].priority)
         rivals = [one for one in ranked if one[0].priority == ranked[0][0].priority]
-        if len({claim.backend for claim, _ in rivals}) > 1:
+        if len({(claim.backend, claim.wrapper) for claim, _ in rivals}) > 1:
             origins = [f"{name} ({record.origin})" for _, name in rivals for record in self._named(name)]
             raise PluginError(
                 f"Several plugins claim objects of {base.__module__}.{base.__qualname__}.",

@@ -30,4 +30,4 @@ class ComponentSpecs:
 
     @hookspec(firstresult=True)
     def mml_claims(self) -> Iterable[Claim]:  # type: ignore[empty-body]
-        """Return the classes whose objects a backend of this plugin wraps."""
+        """Return the classes whose objects this plugin wraps as models, or as components of another kind."""

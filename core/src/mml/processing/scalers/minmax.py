@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Self
@@ -10,8 +9,8 @@ from typing import Self
 import numpy as np
 
 from mml.configuration import made_with, settings_beside
-from mml.errors import ConfigError
-from mml.processing.scalers.elementwise import output_dtype, read_statistics, require_fitted
+from mml.processing.scalers.elementwise import apply_steps, divided_by, read_statistics, require_fitted
+from mml.processing.scalers.ranges import checked_range
 from mml.processing.scalers.statistics import extremes
 from mml.protocols import Config, State
 
@@ -39,13 +38,7 @@ class MinMaxScaler:
     half_span_: np.ndarray | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        try:
-            low, high = (float(end) for end in self.feature_range)
-        except (TypeError, ValueError) as cause:
-            raise ConfigError("A range has two ends.", found=repr(self.feature_range)) from cause
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise ConfigError("A range ends above its start.", found=repr(self.feature_range))
-        self.feature_range = (low, high)
+        self.feature_range = checked_range(self.feature_range)
 
     def fit(self, values: np.ndarray) -> Self:
         """Learn from values ``(n, *shape)``."""
@@ -64,15 +57,17 @@ class MinMaxScaler:
         """Return the values on the range, of the same shape."""
         minimum, half = require_fitted(self, self.minimum_, self.half_span_)
         low, high = self.feature_range
-        share = (np.divide(values, 2, dtype=np.float64) - minimum / 2) / half
-        return np.asarray(share * (high - low) + low).astype(output_dtype(values.dtype), copy=False)
+        values = np.asarray(values)
+        share = (np.multiply, 0.5), (np.subtract, minimum / 2), divided_by(half, values.dtype)
+        return apply_steps(values, *share, (np.multiply, high - low), (np.add, low), shape=minimum.shape)
 
     def inverse_transform(self, values: np.ndarray) -> np.ndarray:
         """Return values of the range in raw units, of the same shape."""
         minimum, half = require_fitted(self, self.minimum_, self.half_span_)
         low, high = self.feature_range
-        share = np.subtract(values, low, dtype=np.float64) / (high - low)
-        return np.asarray(share * half * 2 + minimum).astype(output_dtype(values.dtype), copy=False)
+        share = (np.subtract, low), (np.divide, high - low)
+        rest = (np.multiply, half), (np.multiply, 2.0), (np.add, minimum)
+        return apply_steps(values, *share, *rest, shape=minimum.shape)
 
     def get_config(self) -> Config:
         """Return the settings as JSON-compatible values."""

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from mml.data.components import build_scaler, scaler_config, scaler_factory
-from mml.data.protocols import ScalerLike
+from mml.data.protocols import ScalerLike, is_per_sample
 from mml.errors import MMLError, ScalerError
 from mml.plugins import registry
 from mml.protocols import Config, State
@@ -19,7 +19,8 @@ class Scaler:
     Parameters
     ----------
     scaler : str, class or instance
-        A registered name, a scaler class, or a scaler whose settings are copied.
+        A registered name, a scaler class, a scaler whose settings are copied, or a class or object of a
+        library that a plugin wraps.
     **kwargs
         Settings of the class; not with an instance, which has its own.
 
@@ -73,9 +74,27 @@ class Scaler:
         """Learn from values and map them."""
         return self.fit(values).transform(values)
 
-    def inverse_transform(self, values: np.ndarray) -> np.ndarray:
-        """Return values ``(n, *shape)`` in raw units."""
-        return self._fitted.inverse_transform(np.asarray(values))
+    def inverse_transform(self, values: np.ndarray, *, inputs: np.ndarray | None = None) -> np.ndarray:
+        """Return values ``(n, *shape)`` in raw units.
+
+        Parameters
+        ----------
+        values : numpy.ndarray
+            Transformed values.
+        inputs : numpy.ndarray, optional
+            What `transform` got for the same samples; scalers that work per sample need it.
+        """
+        scaler: Any = self._fitted
+        if not is_per_sample(scaler):
+            return np.asarray(scaler.inverse_transform(np.asarray(values)))
+        if inputs is None:
+            raise ScalerError(
+                f"{scaler!r} works per sample; inversion needs to know the samples.",
+                hint="Pass inputs=..., the values that were transformed.",
+            )
+        return np.asarray(
+            scaler.inverse_transform(np.asarray(values), scaler.sample_state(np.asarray(inputs)))
+        )
 
     def get_config(self) -> Config:
         """Return the wrapped scaler's config, with the name that brings its class back."""

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 
 from mml.configuration import made_with, settings_beside
-from mml.processing.scalers.elementwise import output_dtype, read_statistics, require_fitted
+from mml.processing.scalers.elementwise import apply_steps, divided_by, read_statistics, require_fitted
 from mml.processing.scalers.statistics import moments
 from mml.protocols import Config, State
 
@@ -53,15 +53,14 @@ class StandardScaler:
     def transform(self, values: np.ndarray) -> np.ndarray:
         """Return ``(values - mean) / scale``, of the same shape."""
         mean, scale = require_fitted(self, self.mean_, self.scale_)
-        mapped = np.asarray(np.subtract(values, mean, dtype=np.float64))
-        np.divide(mapped, scale, out=mapped)
-        return mapped.astype(output_dtype(values.dtype), copy=False)
+        values = np.asarray(values)
+        steps = (np.subtract, mean), divided_by(scale, values.dtype)
+        return apply_steps(values, *steps, shape=mean.shape)
 
     def inverse_transform(self, values: np.ndarray) -> np.ndarray:
         """Return ``values * scale + mean``, of the same shape."""
         mean, scale = require_fitted(self, self.mean_, self.scale_)
-        mapped = np.multiply(values, scale, dtype=np.float64) + mean
-        return np.asarray(mapped).astype(output_dtype(values.dtype), copy=False)
+        return apply_steps(values, (np.multiply, scale), (np.add, mean), shape=mean.shape)
 
     def get_config(self) -> Config:
         """Return the settings as JSON-compatible values."""

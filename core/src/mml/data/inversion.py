@@ -1,0 +1,186 @@
+"""Bringing transformed values back to raw units: predictions of a model, mostly.
+
+Scalers that work per sample need to know which sample a row is. Their state is not stored: the sample's raw
+row is found, by position or by UUID, and the chain up to the scaler evaluated on it again.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mml.data.protocols import is_per_sample
+from mml.data.records import ScalerRecord
+from mml.data.rows import Rows, count
+from mml.data.schema import RAW, TRANSFORMED, ColumnName, ColumnSpec
+from mml.data.source import ColumnSource, evaluate
+from mml.errors import ColumnError, DataError, MMLError, ScalerError
+from mml.protocols import State
+
+if TYPE_CHECKING:
+    from mml.data.featureset import FeatureSet
+
+_BLOCK_BYTES = 1 << 20
+
+
+class Invertible(ABC):
+    """Something whose rows have transformed values: what a view adds to reading."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def featureset(self) -> FeatureSet:
+        """The FeatureSet of the rows."""
+
+    @property
+    @abstractmethod
+    def row_index(self) -> Rows:
+        """The row numbers in it."""
+
+    def inverse_transform(self, data: Any, column: str) -> np.ndarray:
+        """Return transformed values of these very rows, such as predictions for them, in raw units.
+
+        Parameters
+        ----------
+        data : array-like
+            ``(n, *shape)`` of the column: value i belongs to row i of the view.
+        column : str
+            A name or short form of the column.
+
+        Raises
+        ------
+        ScalerError
+            If a scaler cannot be inverted.
+        DataError
+            If the values do not fit the column, or there are not as many as rows.
+        """
+        return invert(self.featureset.snapshot(), data, column=column, rows=self.row_index)
+
+
+def invert(source: ColumnSource, data: Any, *, column: str, rows: Rows | None) -> np.ndarray:
+    """Return transformed values of a column in raw units.
+
+    Parameters
+    ----------
+    source : ColumnSource
+        Whose scalers are inverted, the last one first.
+    data : array-like
+        ``(n, *shape)`` of the column; for scalars and single elements also ``(n,)`` or ``(n, 1)``.
+    column : str
+        A name or short form of one column.
+    rows : slice or numpy.ndarray, optional
+        The absolute rows ``(n,)`` that the values belong to. Only scalers that work per sample need them.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of the shape of ``data``; where the chain changed the shape of samples, ``(n, *shape)`` of the raw
+        column.
+    """
+    name = _transformed_name(source, column)
+    spec, chain = source.spec(str(name)), source.chain(str(name))
+    values = _fitting(data, spec)
+    if rows is None and any(is_per_sample(record.scaler(name.key)) for record in chain):
+        raise ScalerError(
+            f"The scalers of '{column}' work per sample; inversion needs to know which samples these are.",
+            found=f"{len(values)} values without sample UUIDs",
+            hint="Pass sample_uuids=..., or ask the view of those rows: fs['test'].inverse_transform(...).",
+        )
+    if rows is not None and count(rows) != len(values):
+        raise DataError(
+            "There is one value for each sample.",
+            expected=f"{count(rows)} values",
+            found=f"{len(values)} values",
+        )
+    raw_shape = source.spec(str(name.with_representation(RAW))).shape
+    if not len(values):
+        return np.empty(values.shape if raw_shape == spec.shape else (0, *raw_shape), values.dtype)
+    shaped = values.reshape(len(values), *spec.shape)
+    step = max(1, _BLOCK_BYTES // (8 * max(math.prod(spec.shape), 1)))
+    parts = []
+    for start in range(0, len(shaped), step):
+        block = slice(start, start + step)
+        states = _sample_states(source, name, chain, None if rows is None else _part(rows, block))
+        parts.append(_inverted(shaped[block], name, chain, states))
+    result = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return result.reshape(values.shape) if raw_shape == spec.shape else result
+
+
+def _inverted(
+    values: np.ndarray, name: ColumnName, chain: Sequence[ScalerRecord], states: Sequence[State | None]
+) -> np.ndarray:
+    result: Any = values
+    for record, state in zip(reversed(chain), reversed(states), strict=True):
+        scaler: Any = record.scaler(name.key)
+        try:
+            result = (
+                scaler.inverse_transform(result) if state is None else scaler.inverse_transform(result, state)
+            )
+            result = np.asarray(result)
+        except MMLError as error:
+            error.located({"column": str(name)})
+            raise
+        except Exception as cause:
+            raise ScalerError(
+                f"The scaler {scaler!r} failed in inverse_transform: {cause}", where={"column": str(name)}
+            ) from cause
+        if len(result) != len(values):
+            raise ScalerError(
+                f"The scaler {scaler!r} does not invert row by row.",
+                where={"column": str(name)},
+                expected=f"{len(values)} rows",
+                found=f"{len(result)} rows",
+            )
+    return np.asarray(result)
+
+
+def _sample_states(
+    source: ColumnSource, name: ColumnName, chain: Sequence[ScalerRecord], rows: Rows | None
+) -> list[State | None]:
+    """Return for each scaler of a chain what it needs to know of the samples, None where it works without."""
+    scalers: list[Any] = [record.scaler(name.key) for record in chain]
+    states: list[State | None] = [None] * len(chain)
+    places = [place for place, scaler in enumerate(scalers) if is_per_sample(scaler)]
+    if rows is None or not places:
+        return states
+    values, done = source.take(str(name.with_representation(RAW)), rows), 0
+    for place in places:
+        values, done = evaluate(values, chain[done:place], name.key), place
+        states[place] = scalers[place].sample_state(values)
+    return states
+
+
+def _part(rows: Rows, block: slice) -> Rows:
+    if isinstance(rows, slice):
+        return slice(rows.start + block.start, min(rows.start + block.stop, rows.stop))
+    return rows[block]
+
+
+def _transformed_name(source: ColumnSource, column: str) -> ColumnName:
+    names = source.schema.select(column)
+    if len(names) != 1:
+        raise ColumnError(f"One column is inverted at a time; {column!r} fits {len(names)}.")
+    name = ColumnName.parse(names[0]).with_representation(TRANSFORMED)
+    if str(name) not in source.schema or not source.chain(str(name)):
+        raise ScalerError(f"The column '{column}' has no transform to invert.")
+    return name
+
+
+def _fitting(data: Any, spec: ColumnSpec) -> np.ndarray:
+    try:
+        values = np.asarray(data)
+    except (TypeError, ValueError, RuntimeError) as cause:
+        raise DataError(f"NumPy cannot read these values: {cause}", found=type(data).__name__) from cause
+    single = math.prod(spec.shape) == 1 and values.ndim >= 1 and values.size == len(values)
+    if values.dtype.kind not in "biuf" or not values.ndim or (values.shape[1:] != spec.shape and not single):
+        raise DataError(
+            f"These values do not fit the column '{spec.name}'.",
+            expected=f"numbers of shape (n, {', '.join(map(str, spec.shape))})".replace(", )", ",)"),
+            found=f"{values.dtype} of shape {values.shape}",
+        )
+    return values
