@@ -18,23 +18,21 @@ from mml.data.collection import SampleCollection
 from mml.data.conditions import Conditions
 from mml.data.constructors import Constructible
 from mml.data.contents import Contents
-from mml.data.protocols import SplitterLike
+from mml.data.divided import Divided
 from mml.data.records import ScalerRecord, SplitterRecord
 from mml.data.reference import FeatureSetReference
 from mml.data.scalable import Scalable
 from mml.data.schema import Selection
 from mml.data.source import ColumnSource
-from mml.data.splittable import Splittable
-from mml.data.splitting import make_splits, resolve_splitter, with_splits
 from mml.data.summary import summarize
 from mml.data.view import FeatureSetView
-from mml.errors import ConfigError, MMLError, SplitError, did_you_mean
+from mml.errors import ConfigError, SplitError, did_you_mean
 from mml.files import Archive
 from mml.protocols import Config, State
 from mml.registry import reading_file
 
 
-class FeatureSet(ExperimentNode, Constructible, ColumnAccess, Splittable, Scalable):
+class FeatureSet(ExperimentNode, Constructible, ColumnAccess, Divided, Scalable):
     """Samples in features, targets and tags; see the ``from_*`` class methods for how one is made.
 
     Parameters
@@ -155,38 +153,6 @@ class FeatureSet(ExperimentNode, Constructible, ColumnAccess, Splittable, Scalab
         )
         reference.check_keys(self)
         return reference
-
-    # Splits
-
-    def split(
-        self, splitter: SplitterLike | str, *, overwrite: bool = False, **settings: Any
-    ) -> dict[str, FeatureSetView]:
-        """Divide all samples into named splits; see `Splittable.split`."""
-        return self._split(self.view(), splitter, overwrite=overwrite, settings=settings)
-
-    def _split(
-        self,
-        view: FeatureSetView,
-        splitter: SplitterLike | str,
-        *,
-        overwrite: bool,
-        settings: Mapping[str, Any],
-    ) -> dict[str, FeatureSetView]:
-        before = self._contents
-        try:
-            chosen = resolve_splitter(splitter, settings)
-            parts = make_splits(chosen, view)
-            whole = view.n_samples == len(self)
-            source = view.split_name if view.split_name is not None or whole else ""
-            record = SplitterRecord.of(chosen, source=source, names=tuple(parts))
-            splits, records = with_splits(
-                before.splits, before.splitter_records, parts, record=record, overwrite=overwrite
-            )
-        except MMLError as error:
-            error.located({"FeatureSet": self.label})
-            raise
-        self._contents = before.with_splits(splits, records)
-        return {name: self[name] for name in parts}
 
     # Copies and files
 

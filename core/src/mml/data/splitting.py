@@ -2,56 +2,158 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
+import numpy as np
+
+from mml.configuration import made_with
 from mml.data.protocols import SplitterLike
 from mml.data.records import SplitterRecord
-from mml.data.rows import Rows, checked_positions, count, pick
+from mml.data.rows import Rows, checked_positions, compact, count, pick
 from mml.data.view import FeatureSetView
-from mml.errors import MMLError, SplitError, listed
+from mml.errors import ConfigError, MMLError, SplitError, listed
 from mml.plugins import registry
 
 
 def resolve_splitter(splitter: Any, settings: Mapping[str, Any]) -> SplitterLike:
-    """Return a splitter given as such, or by name or class with its settings."""
-    if isinstance(splitter, str):
-        splitter = registry("splitters").load(splitter)
-    if isinstance(splitter, type):
-        try:
-            splitter = splitter(**settings)
-        except MMLError:
-            raise
-        except TypeError as cause:
-            raise SplitError(f"The splitter does not take these settings: {cause}") from cause
-    elif settings:
-        raise SplitError("Settings go with the name of a splitter.", found=listed(settings))
-    if not callable(getattr(splitter, "split", None)):
-        raise SplitError(f"{splitter!r} is no splitter.", expected="a name, or an object with split(view)")
-    return cast("SplitterLike", splitter)
-
-
-def make_splits(splitter: SplitterLike, view: FeatureSetView) -> dict[str, Rows]:
-    """Return absolute rows per split.
+    """Return a splitter given as such, or by name or class with its settings.
 
     Raises
     ------
     SplitError
-        If the view is empty, or a part is empty or has no proper name.
+        If it is no splitter, or does not take these settings.
+    UnknownComponentError
+        If no splitter has that name; near misses are listed.
+    """
+    given = repr(splitter)[:80]
+    if isinstance(splitter, str):
+        splitter = registry("splitters").load(splitter)
+    if isinstance(splitter, type) and callable(getattr(splitter, "split", None)):
+        try:
+            splitter = made_with(splitter, dict(settings))
+        except ConfigError as cause:
+            what = f"The splitter {given} does not take these settings: {cause.what}"
+            raise SplitError(what, hint=cause.hint) from cause
+        except MMLError:
+            raise
+        except (TypeError, ValueError) as cause:
+            raise SplitError(f"The splitter {given} does not take these settings: {cause}") from cause
+    elif settings:
+        raise SplitError("Settings go with the name of a splitter.", found=listed(settings))
+    if isinstance(splitter, type) or not callable(getattr(splitter, "split", None)):
+        raise SplitError(f"{given} is no splitter.", expected="a name, or an object with split(view)")
+    return cast("SplitterLike", splitter)
+
+
+def make_splits(splitter: SplitterLike, view: FeatureSetView) -> dict[str, Rows]:
+    """Return absolute rows per split, after checking what the splitter returns.
+
+    Raises
+    ------
+    SplitError
+        If the view is empty, the splitter fails, a part is empty or has no proper name, or the parts are not
+        disjoint. Unless the splitter's class says ``leaves_rows_out = True``, also if they are not complete.
     """
     if not view.n_samples:
         raise SplitError("There are no samples to split.", where={"view": view.label})
-    parts: dict[str, Rows] = {}
-    for name, positions in splitter.split(view).items():
+    parts = dict(_checked_parts(splitter, view))
+    _require_division(splitter, view, parts)
+    return {name: pick(view.row_index, positions) for name, positions in parts.items()}
+
+
+def _checked_parts(splitter: SplitterLike, view: FeatureSetView) -> Iterator[tuple[str, Rows]]:
+    try:
+        made = splitter.split(view)
+    except MMLError:
+        raise
+    except Exception as cause:
+        raise SplitError(
+            f"The splitter {_name(splitter)} failed: {type(cause).__name__}: {cause}",
+            where={"view": view.label},
+        ) from cause
+    if not isinstance(made, Mapping) or not made:
+        raise SplitError(
+            f"The splitter {_name(splitter)} made no splits.",
+            expected="a mapping from names to positions within the view",
+            found=repr(made)[:80],
+        )
+    for name, positions in made.items():
         if not isinstance(name, str) or not name.strip():
             raise SplitError("A split needs a name.", expected="a non-empty string", found=repr(name))
-        rows = pick(view.row_index, checked_positions(positions, view.n_samples))
-        if not count(rows):
+        checked = _positions(positions, view.n_samples, where={"splitter": _name(splitter), "split": name})
+        if not count(checked):
             raise SplitError(f"The split {name!r} would be empty.", where={"view": view.label})
-        parts[name] = rows
-    if not parts:
-        raise SplitError("The splitter made no splits.", found=repr(splitter))
-    return parts
+        yield name, checked
+
+
+def _positions(positions: Any, n_rows: int, *, where: dict[str, Any]) -> Rows:
+    try:
+        if isinstance(positions, slice) or np.asarray(positions).dtype == bool:
+            return checked_positions(positions, n_rows)
+        array = np.asarray(positions)
+    except (MMLError, ValueError, TypeError) as cause:
+        raise SplitError("A split is no flat list of positions.", where=where, found=str(cause)) from cause
+    if array.size == 0:
+        return slice(0, 0)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise SplitError(
+            "A split is no flat list of positions.",
+            where=where,
+            expected="integers of shape (n,)",
+            found=f"{array.dtype} of shape {array.shape}",
+        )
+    lowest, highest = int(array.min()), int(array.max())
+    if lowest < 0 or highest >= n_rows:
+        raise SplitError(
+            f"There is no row {lowest if lowest < 0 else highest} in the view.",
+            where=where,
+            expected=f"positions from 0 to {n_rows - 1}",
+        )
+    # A copy, so that what the splitter keeps and changes later is not ours.
+    return compact(array.astype(np.int64))
+
+
+def _require_division(splitter: SplitterLike, view: FeatureSetView, parts: Mapping[str, Rows]) -> None:
+    taken = np.zeros(view.n_samples, dtype=bool)
+    for positions in parts.values():
+        taken[positions] = True
+    n_taken = int(np.count_nonzero(taken))
+    if n_taken != sum(map(count, parts.values())):
+        raise _overlap(splitter, view, parts)
+    if n_taken == view.n_samples or getattr(splitter, "leaves_rows_out", False):
+        return
+    position = int(np.argmin(taken))
+    raise SplitError(
+        f"The splitter {_name(splitter)} leaves {view.n_samples - n_taken} of {view.n_samples} rows out.",
+        where={"view": view.label, "row": int(view.rows[position])},
+        expected="each row in one split",
+        hint="A splitter that means to leave rows out says so: leaves_rows_out = True in its class.",
+    )
+
+
+def _overlap(splitter: SplitterLike, view: FeatureSetView, parts: Mapping[str, Rows]) -> SplitError:
+    """Say which row is the first that two splits hold, or one split twice."""
+    owner = np.full(view.n_samples, -1, dtype=np.int64)
+    found: list[tuple[int, int, str]] = []
+    for number, (name, positions) in enumerate(parts.items()):
+        times = np.bincount(np.arange(view.n_samples)[positions], minlength=view.n_samples)
+        again = np.flatnonzero((times > 1) | ((times > 0) & (owner >= 0)))
+        if len(again):
+            found.append((int(again[0]), number, name))
+        owner[(times > 0) & (owner < 0)] = number
+    position, number, name = min(found)
+    first = list(parts)[int(owner[position])]
+    what = "twice in" if owner[position] == number else f"in {first!r} and in"
+    return SplitError(
+        f"A row is {what} {name!r}.",
+        where={"view": view.label, "row": int(view.rows[position]), "splitter": _name(splitter)},
+        expected="splits without common rows",
+    )
+
+
+def _name(splitter: SplitterLike) -> str:
+    return type(splitter).__name__
 
 
 def with_splits(
@@ -73,12 +175,19 @@ def with_splits(
             f"The split {listed(taken)} exists already.",
             hint="Pass overwrite=True to divide again, or choose other names.",
         )
-    dropped = _dependants(records, set(taken))
-    if record.source in dropped:
+    if record.source in _dependants(records, set(taken)):
         raise SplitError(f"The split {record.source!r} cannot be divided into a part of its own name.")
-    kept = {name: rows for name, rows in splits.items() if name not in dropped}
-    kept_records = tuple(one for one in records if not dropped & set(one.names))
+    kept, kept_records = without_splits(splits, records, set(taken))
     return {**kept, **parts}, (*kept_records, record)
+
+
+def without_splits(
+    splits: Mapping[str, Rows], records: tuple[SplitterRecord, ...], names: set[str]
+) -> tuple[dict[str, Rows], tuple[SplitterRecord, ...]]:
+    """Return splits and records without the divisions that made these names, and divisions of their parts."""
+    dropped = _dependants(records, names & set(splits))
+    kept = {name: rows for name, rows in splits.items() if name not in dropped}
+    return kept, tuple(one for one in records if not dropped & set(one.names))
 
 
 def _dependants(records: tuple[SplitterRecord, ...], names: set[str]) -> set[str]:

@@ -6,19 +6,37 @@ Splitters and samplers share this, so that "the same group" means the same every
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 import numpy as np
+import pyarrow as pa
 
 from mml.data import FeatureSetView
+from mml.data.coded_strings import CodedStrings, coded_strings
 from mml.data.schema import RAW
 from mml.errors import DataError
 
 
 def as_columns(columns: str | Iterable[str] | None) -> tuple[str, ...]:
-    """Return a setting such as ``group_by`` as a tuple of names; empty for None."""
+    """Return a setting such as ``group_by`` as a tuple of names; empty for None.
+
+    Raises
+    ------
+    DataError
+        If it is something else.
+    """
     if columns is None:
         return ()
-    return (columns,) if isinstance(columns, str) else tuple(columns)
+    names: tuple[object, ...] = (columns,)
+    if not isinstance(columns, str) and isinstance(columns, Iterable):
+        names = tuple(columns)
+    if not all(isinstance(name, str) for name in names):
+        raise DataError(
+            "Columns to group by are given by name.",
+            expected="a string or a list of strings",
+            found=repr(columns)[:80],
+        )
+    return cast("tuple[str, ...]", names)
 
 
 def group_codes(view: FeatureSetView, columns: tuple[str, ...]) -> np.ndarray:
@@ -37,55 +55,91 @@ def group_codes(view: FeatureSetView, columns: tuple[str, ...]) -> np.ndarray:
         For tensors, and for missing values: they belong to no group.
     """
     codes = np.zeros(view.n_samples, dtype=np.int64)
-    for column in columns:
-        own, n_own = _codes(_scalars(view, column))
-        # Renumbered after each column, so that the product of group counts cannot overflow.
-        codes = np.unique(codes * n_own + own, return_inverse=True)[1].reshape(-1)
-    return _by_first_appearance(codes)
+    for number, column in enumerate(columns):
+        own = _numbered(_scalars(view, column))
+        if number and len(own):
+            # Renumbered after each column, so that the product of group counts cannot overflow.
+            own = _numbered(codes * (int(own.max()) + 1) + own)
+        codes = own
+    return codes.astype(np.int64, copy=False)
 
 
-def _codes(values: np.ndarray) -> tuple[np.ndarray, int]:
+def count_pairs(groups: np.ndarray, strata: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return which groups and strata meet, and in how many rows: int64 ``(n_pairs,)`` each, by group."""
+    n_strata = int(strata.max()) + 1
+    met = pa.array(groups * n_strata + strata).dictionary_encode()
+    pairs, rows = met.dictionary.to_numpy(), np.bincount(met.indices.to_numpy())
+    order = np.argsort(pairs, kind="stable")
+    return pairs[order] // n_strata, pairs[order] % n_strata, rows[order]
+
+
+def group_values(view: FeatureSetView, column: str) -> np.ndarray:
+    """Return the values that rows are grouped by, ``(n,)``; strings as objects.
+
+    Raises
+    ------
+    DataError
+        For tensors, and for missing values.
+    """
+    values = _scalars(view, column)
+    return values.categories.take(values.codes) if isinstance(values, CodedStrings) else values
+
+
+def _numbered(values: np.ndarray | CodedStrings) -> np.ndarray:
+    """Return integers from 0 on by first appearance, equal where the values are."""
+    if isinstance(values, CodedStrings):
+        values = _distinct(values)
     if values.dtype == object:
         numbers: dict[object, int] = {}
-        codes = np.fromiter(
-            (numbers.setdefault(value, len(numbers)) for value in values.tolist()),
-            dtype=np.int64,
-            count=len(values),
-        )
-        return codes, max(len(numbers), 1)
-    distinct, codes = np.unique(values, return_inverse=True)
-    return codes.reshape(-1), max(len(distinct), 1)
+        own = (numbers.setdefault(value, len(numbers)) for value in values.tolist())
+        return np.fromiter(own, dtype=np.int64, count=len(values))
+    if values.dtype.kind == "f":
+        # Arrow tells -0.0 from 0.0, and knows no halves.
+        values = values.astype(np.promote_types(values.dtype, np.float32), copy=False) + np.float32(0)
+    elif values.dtype.kind in "mM":
+        values = values.view(np.int64)
+    return np.asarray(pa.array(values).dictionary_encode().indices.to_numpy())
 
 
-def _by_first_appearance(codes: np.ndarray) -> np.ndarray:
-    _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
-    rank = np.empty(len(first), dtype=np.int64)
-    rank[np.argsort(first, kind="stable")] = np.arange(len(first))
-    return rank[inverse.reshape(-1)]
+def _distinct(strings: CodedStrings) -> np.ndarray:
+    """Return codes that are equal only where the strings are: Arrow lets a category stand twice."""
+    numbers: dict[object, int] = {}
+    same = [numbers.setdefault(one, len(numbers)) for one in strings.categories.tolist()]
+    if len(numbers) == len(same):
+        return strings.codes
+    return np.array(same, dtype=np.int64).take(strings.codes)
 
 
-def _scalars(view: FeatureSetView, column: str) -> np.ndarray:
+def _scalars(view: FeatureSetView, column: str) -> np.ndarray | CodedStrings:
     rep = None if column.rpartition(".")[2] in (RAW, "transformed") else RAW
-    data = view.get_data([column], rep, fmt="dict_numpy")
-    if len(data) != 1:
-        raise DataError(f"{column!r} fits {len(data)} columns.", hint="Name each column.")
-    values: np.ndarray = next(iter(data.values()))
+    names = view.schema.select([column], rep=rep)
+    if len(names) != 1:
+        raise DataError(f"{column!r} fits {len(names)} columns.", hint="Name each column.")
+    source = view.featureset.snapshot()
+    strings = coded_strings(source, names[0], view.row_index)
+    if strings is not None:
+        _require_present(view, column, strings.codes == strings.missing)
+        return strings
+    values = source.take(names[0], view.row_index)
     if values.size != len(values):
         raise DataError(
             f"The samples of {column!r} are tensors and have no single value to group by.",
             found=f"shape {values.shape[1:]}",
         )
     values = values.reshape(-1)
-    missing = _missing(values)
+    _require_present(view, column, _missing(values))
+    return values
+
+
+def _require_present(view: FeatureSetView, column: str, missing: np.ndarray) -> None:
     if missing.any():
         row = int(view.rows[int(np.argmax(missing))])
         raise DataError(
             f"{column!r} has missing values, which belong to no group.",
             where={"view": view.label, "row": row},
-            found=f"{int(missing.sum())} of {len(values)}",
+            found=f"{int(missing.sum())} of {len(missing)}",
             hint="Filter them out, or fill them before the data goes in.",
         )
-    return values
 
 
 def _missing(values: np.ndarray) -> np.ndarray:

@@ -5,21 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
 from mml.configuration import made_with, settings_beside
 from mml.data import FeatureSetView
 from mml.errors import SplitError, StrataWarning
-from mml.processing.group_codes import as_columns, group_codes
-from mml.processing.splitters.allocation import (
-    deal_groups,
-    deal_rows,
-    deal_strata,
-    deal_stratified_groups,
-    largest_remainder,
-)
+from mml.processing.group_codes import as_columns, count_pairs, group_codes, group_values
+from mml.processing.splitters.allocation import deal_rows, deal_strata, largest_remainder
+from mml.processing.splitters.group_allocation import deal_groups, deal_stratified_groups
 from mml.protocols import Config
 from mml.random import generator
 from mml.user_warning import warn_user
@@ -36,7 +31,8 @@ class RandomSplitter:
     seed : int
         Equal seeds give equal splits.
     group_by : str or iterable of str, optional
-        Columns whose equal values stay together. Sizes count rows and are as near as whole groups allow.
+        Columns whose equal values stay together. Shares are of rows, not of groups, and are met as nearly as
+        whole groups allow.
     stratify_by : str or iterable of str, optional
         Columns whose values keep their shares in every split, within one sample (without groups).
 
@@ -67,7 +63,10 @@ class RandomSplitter:
         Raises
         ------
         SplitError
-            If a split would be empty, or there are fewer groups than splits.
+            If a split would be empty, there are fewer groups than splits, or a group has more rows than any
+            split may hold.
+        DataError
+            If a column to group or stratify by has tensors or missing values.
 
         Warns
         -----
@@ -75,7 +74,7 @@ class RandomSplitter:
             If some stratum cannot keep its share within one sample, or is missing from a split.
         """
         shares = np.array(list(self.ratios.values()), dtype=np.float64)
-        shares = shares / shares.sum()
+        shares = shares / math.fsum(shares)
         sizes = largest_remainder(view.n_samples, shares)
         names = list(self.ratios)
         if (sizes == 0).any():
@@ -83,6 +82,7 @@ class RandomSplitter:
                 f"The split {names[int(np.argmin(sizes))]!r} would be empty.",
                 where={"view": view.label},
                 found=f"{view.n_samples} samples for ratios {dict(self.ratios)}",
+                hint="Give it a larger share, or make fewer splits.",
             )
         labels = self._labels(view, sizes, shares)
         return {name: np.flatnonzero(labels == number) for number, name in enumerate(names)}
@@ -96,7 +96,7 @@ class RandomSplitter:
             labels = deal_strata(strata, sizes, shares, rng)
         else:
             groups = group_codes(view, as_columns(self.group_by))
-            labels = self._group_labels(view, groups, strata, shares, rng)
+            labels = self._group_labels(view, groups, strata, sizes, rng)
         if strata is not None:
             self._report_strata(view, strata, labels, shares)
         return labels
@@ -106,23 +106,36 @@ class RandomSplitter:
         view: FeatureSetView,
         groups: np.ndarray,
         strata: np.ndarray | None,
-        shares: np.ndarray,
+        sizes: np.ndarray,
         rng: np.random.Generator,
     ) -> np.ndarray:
         group_sizes = np.bincount(groups)
-        if len(group_sizes) < len(shares):
+        if len(group_sizes) < len(sizes):
             raise SplitError(
-                f"{len(group_sizes)} groups cannot fill {len(shares)} splits.",
-                where={"view": view.label, "group_by": self.group_by},
+                f"{len(group_sizes)} groups cannot fill {len(sizes)} splits.",
+                where={"view": view.label, "group_by": list(as_columns(self.group_by))},
                 expected="at least one group per split, because a group is never divided",
             )
+        self._require_room(view, groups, group_sizes)
         if strata is None:
-            of_group = deal_groups(group_sizes, shares, rng)
+            of_group = deal_groups(group_sizes, sizes, rng)
         else:
-            n_strata = int(strata.max()) + 1
-            table = np.bincount(groups * n_strata + strata, minlength=len(group_sizes) * n_strata)
-            of_group = deal_stratified_groups(table.reshape(-1, n_strata), shares, rng)
-        return np.asarray(of_group[groups])
+            of_group = deal_stratified_groups(count_pairs(groups, strata), group_sizes, sizes, rng)
+        return of_group.astype(np.min_scalar_type(len(sizes))).take(groups)
+
+    def _require_room(self, view: FeatureSetView, groups: np.ndarray, group_sizes: np.ndarray) -> None:
+        largest, name = int(np.argmax(group_sizes)), max(self.ratios, key=lambda one: self.ratios[one])
+        rows = int(group_sizes[largest])
+        room = math.ceil(self.ratios[name] * len(groups) - 1e-9)
+        if rows <= room:
+            return
+        raise SplitError(
+            f"A group has {rows} of {len(groups)} rows, more than any split holds, and is never divided.",
+            where={"view": view.label, "group": _values_at(view, groups == largest, self.group_by)},
+            expected=f"at most {room} rows, the share of {name!r}",
+            hint=f"Give one split a share of at least {math.ceil(1000 * rows / len(groups)) / 1000:g}, group "
+            "by something finer, or leave some of these rows out.",
+        )
 
     def _report_strata(
         self, view: FeatureSetView, strata: np.ndarray, labels: np.ndarray, shares: np.ndarray
@@ -134,12 +147,11 @@ class RandomSplitter:
         if not (uneven | absent).any():
             return
         worst = int(np.argmax(np.where(uneven | absent, off + absent, -1)))
-        first = view.take([int(np.argmax(strata == worst))])
-        example = first.get_data(as_columns(self.stratify_by), fmt="list")
         warn_user(
-            f"Splitting {view.label!r} by {self.stratify_by}: {int(uneven.sum())} of {n_strata} strata are "
-            f"more than one sample off their share, {int(absent.sum())} are missing from a split; for "
-            f"example {example} has {held[worst].tolist()} samples in {list(self.ratios)}.",
+            f"Splitting {view.label!r} by {list(as_columns(self.stratify_by))}: {int(uneven.sum())} of "
+            f"{n_strata} strata are more than one sample off their share, {int(absent.sum())} are missing "
+            f"from a split; for example {_values_at(view, strata == worst, self.stratify_by)} has "
+            f"{held[worst].tolist()} samples in {list(self.ratios)}.",
             StrataWarning,
         )
 
@@ -157,6 +169,12 @@ class RandomSplitter:
     def from_config(cls, config: Config) -> Self:
         """Build an equal splitter."""
         return made_with(cls, settings_beside(config, "splitter"))
+
+
+def _values_at(view: FeatureSetView, mask: np.ndarray, columns: str | Iterable[str] | None) -> dict[str, Any]:
+    """Return what the first row of a mask holds in some columns, to name a group by."""
+    row = view.take([int(np.argmax(mask))])
+    return {column: group_values(row, column).tolist()[0] for column in as_columns(columns)}
 
 
 def _json(columns: str | Iterable[str] | None) -> list[str] | None:
