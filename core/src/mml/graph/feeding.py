@@ -131,10 +131,10 @@ class FedBlock:
         for wanted in self.feed.ahead:
             try:
                 self.array(wanted)
-            except MemoryError:
-                # There may be enough when the block before is gone.
-                return
             except BaseException as error:  # noqa: BLE001 -- raised where the array is asked for
+                if isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError):
+                    # There may be enough when the block before is gone.
+                    return
                 self._failed[wanted] = error
 
     def uuids(self, lane: str, role: str, step: int, count: int) -> np.ndarray:

@@ -70,10 +70,12 @@ class BlockSource:
         first = contexts[0]
         return LoadedBlock(fed, running.controls.for_block(fed, epoch=first.epoch, first_batch=first.batch))
 
-    def look_ahead(self, contexts: Contexts) -> None:
+    def look_ahead(self, contexts: Contexts, block: LoadedBlock) -> None:
         """Begin to gather the block after this one where that pays; never beyond the end of an epoch."""
         if contexts[-1].is_last or not self._worth.after(self._gather_s):
             return
+        # First things first: scalers are called block after block, by one thread at a time.
+        block.fed.gather_ahead()
         try:
             self._ahead = self._cut()
         except Exception as error:  # noqa: BLE001 -- raised when the block is due

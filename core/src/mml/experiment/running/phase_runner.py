@@ -165,7 +165,7 @@ class PhaseRunner:
         """Execute consecutive steps and return how many: all of them, but for Ctrl-C between two batches."""
         running.pacing.begin()
         block = blocks.load(contexts)
-        blocks.look_ahead(contexts)
+        blocks.look_ahead(contexts, block)
         fits = isinstance(running.phase, FitPhase)
         if running.dispatcher.listens("on_batch_start", "on_batch_end") and not fits:
             executed = self._batch_by_batch(running, contexts, block, blocks)
