@@ -98,7 +98,8 @@ class ColumnAccess(ABC):
     def to_pandas(self) -> Any:
         """Return all columns, transformed ones included, as a pandas DataFrame under their full names."""
         window = self._window()
-        return deliver(_values(window, window.schema.names), "pandas")
+        names = window.schema.names
+        return deliver(_values(window, names), "pandas", zones=_zones(window, names, names))
 
     def _get(self, columns: Selection, rep: str | None, fmt: str, *, domain: str | None) -> Any:
         window = self._window()
@@ -106,7 +107,8 @@ class ColumnAccess(ABC):
         labels = names if domain is None else _keys(names)
         if fmt == "arrow":
             return _arrow_table(window, names).rename_columns(list(labels))
-        return deliver(dict(zip(labels, _values(window, names).values(), strict=True)), fmt)
+        columns = dict(zip(labels, _values(window, names).values(), strict=True))
+        return deliver(columns, fmt, zones=_zones(window, names, labels))
 
 
 def _keys(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -117,6 +119,15 @@ def _keys(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def _values(window: Window, names: Iterable[str]) -> dict[str, np.ndarray]:
     return {name: window.source.take(name, window.rows) for name in names}
+
+
+def _zones(window: Window, names: tuple[str, ...], labels: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for name, label in zip(names, labels, strict=True):
+        arrow_type = window.schema[name].arrow_type
+        if pa.types.is_timestamp(arrow_type) and arrow_type.tz is not None:
+            found[label] = arrow_type.tz
+    return found
 
 
 def _arrow_table(window: Window, names: tuple[str, ...]) -> pa.Table:

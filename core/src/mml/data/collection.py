@@ -16,9 +16,9 @@ from mml.data.arrow_columns import DecodedColumn, spec_of
 from mml.data.chunked_columns import ChunkedColumn, decode, take_arrow
 from mml.data.fingerprint import derive_uuids, fingerprint
 from mml.data.ingest import to_column
-from mml.data.lineage import uuid_words
 from mml.data.rows import Rows, as_array, count
 from mml.data.schema import SAMPLE_UUIDS, ColumnName, ColumnSpec, Schema
+from mml.data.uuid_index import first_repeat
 from mml.errors import DataError
 
 UUID_COLUMN = str(ColumnName(SAMPLE_UUIDS, "uuid"))
@@ -222,20 +222,20 @@ def _explicit_uuids(column: pa.ChunkedArray, name: str, *, unique: bool) -> np.n
             expected="fixed_size_binary[16] without nulls",
             found=f"{column.type}, {column.null_count} nulls",
         )
-    data = b"".join(_chunk_bytes(chunk) for chunk in column.chunks)
-    uuids = np.frombuffer(data, dtype=np.uint8).reshape(-1, 16)
-    _, first_rows = np.unique(uuid_words(uuids), return_index=True)
-    if unique and len(first_rows) != len(uuids):
-        repeated = np.setdiff1d(np.arange(len(uuids)), first_rows)
+    parts = [_chunk_bytes(chunk) for chunk in column.chunks]
+    uuids = parts[0] if len(parts) == 1 else np.concatenate([np.empty((0, 16), dtype=np.uint8), *parts])
+    repeated = first_repeat(uuids) if unique else None
+    if repeated is not None:
         raise DataError(
-            f"Row {int(repeated[0])} repeats the UUID of an earlier row.",
-            where={"column": name, "row": int(repeated[0])},
+            f"Row {repeated} repeats the UUID of an earlier row.",
+            where={"column": name, "row": repeated},
             expected="one UUID per sample",
         )
     return uuids
 
 
-def _chunk_bytes(chunk: pa.Array) -> bytes:
-    data = chunk.buffers()[1]
-    start = chunk.offset * 16
-    return bytes(memoryview(data)[start : start + len(chunk) * 16])
+def _chunk_bytes(chunk: pa.Array) -> np.ndarray:
+    if not len(chunk):
+        return np.empty((0, 16), dtype=np.uint8)
+    data = np.frombuffer(chunk.buffers()[1], dtype=np.uint8)
+    return data[chunk.offset * 16 : (chunk.offset + len(chunk)) * 16].reshape(-1, 16)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, Self
 
 from mml.context import ExperimentNode
@@ -19,14 +18,17 @@ from mml.data.conditions import Conditions
 from mml.data.constructors import Constructible
 from mml.data.contents import Contents
 from mml.data.divided import Divided
+from mml.data.html_summary import html_summary
 from mml.data.records import ScalerRecord, SplitterRecord
 from mml.data.reference import FeatureSetReference
+from mml.data.rows import count
 from mml.data.scalable import Scalable
-from mml.data.schema import Selection
+from mml.data.schema import FEATURES, TAGS, TARGETS, Selection
 from mml.data.source import ColumnSource
+from mml.data.split_views import SplitViews
 from mml.data.summary import summarize
 from mml.data.view import FeatureSetView
-from mml.errors import ConfigError, SplitError, did_you_mean
+from mml.errors import ConfigError
 from mml.files import Archive
 from mml.protocols import Config, State
 from mml.registry import reading_file
@@ -70,11 +72,8 @@ class FeatureSet(ExperimentNode, Constructible, ColumnAccess, Divided, Scalable)
 
     @property
     def splits(self) -> Mapping[str, FeatureSetView]:
-        """The named splits, in the order in which they were made."""
-        splits = self._contents.splits
-        return MappingProxyType(
-            {name: FeatureSetView(self, rows, split=name) for name, rows in splits.items()}
-        )
+        """The named splits, in the order in which they were made; an unknown name is a SplitError."""
+        return SplitViews(self, self._contents.splits)
 
     @property
     def splitter_records(self) -> tuple[SplitterRecord, ...]:
@@ -87,18 +86,10 @@ class FeatureSet(ExperimentNode, Constructible, ColumnAccess, Divided, Scalable)
         return self.snapshot().transforms
 
     def __getitem__(self, split: str) -> FeatureSetView:
-        splits = self._contents.splits
-        if split not in splits:
-            raise SplitError(
-                f"{self.label!r} has no split {split!r}.",
-                hint=did_you_mean(str(split), splits)
-                if splits
-                else "Split it first, e.g. with split_random.",
-            )
-        return FeatureSetView(self, splits[split], split=split)
+        return self.splits[split]
 
     def __contains__(self, split: object) -> bool:
-        return split in self._contents.splits
+        return split in self.splits
 
     def snapshot(self) -> ColumnSource:
         """Return the columns as they are now; later splits and transforms do not change it."""
@@ -125,8 +116,15 @@ class FeatureSet(ExperimentNode, Constructible, ColumnAccess, Divided, Scalable)
         return self.view().select(columns)
 
     def summary(self) -> str:
-        """Return columns, non-finite values, splits and transforms as a text table."""
-        return summarize(self)
+        """Return columns, values that are missing or not finite, splits and transforms as a text table."""
+        return summarize(f"FeatureSet {self.label!r}", **self._described())
+
+    def _repr_html_(self) -> str:
+        return html_summary(f"FeatureSet {self.label!r}", **self._described())
+
+    def _described(self) -> dict[str, Any]:
+        sizes = {name: count(rows) for name, rows in self._contents.splits.items()}
+        return {"window": self._window(), "splits": sizes, "records": self.scaler_records}
 
     def reference(
         self,
@@ -235,7 +233,9 @@ class FeatureSet(ExperimentNode, Constructible, ColumnAccess, Divided, Scalable)
         return hash((FeatureSet, self.label))
 
     def __repr__(self) -> str:
-        return f"FeatureSet({self.label!r}, {len(self)} samples, splits {list(self._contents.splits)})"
+        keys = {domain: len(self.schema.keys(domain)) for domain in (FEATURES, TARGETS, TAGS)}
+        columns = ", ".join(f"{number} {domain}" for domain, number in keys.items() if number)
+        return f"FeatureSet({self.label!r}, {len(self)} samples, {columns}, splits {list(self.splits)})"
 
     def _window(self) -> Window:
         source = self.snapshot()

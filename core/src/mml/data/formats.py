@@ -3,6 +3,8 @@
 ``numpy``, ``dict_numpy``, ``arrow``, ``pandas``, ``polars``, ``list``, and the name of every backend.
 A copy is made where the rows are not contiguous, where a column is transformed, and where the partner needs
 one: ``list`` always; pandas and polars for tensors and strings; backends as their ``to_array`` says.
+
+NumPy knows no time zones: timestamps are UTC there. pandas and polars get the zone of the column back.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from mml.errors import DataError, did_you_mean
 from mml.plugins.install import missing_hint
 
 
-def deliver(columns: Mapping[str, np.ndarray], fmt: str) -> Any:
+def deliver(columns: Mapping[str, np.ndarray], fmt: str, *, zones: Mapping[str, str] | None = None) -> Any:
     """Return columns in a format.
 
     Parameters
@@ -29,6 +31,8 @@ def deliver(columns: Mapping[str, np.ndarray], fmt: str) -> Any:
         What each is called in the result → ``(n, *shape)``; at least one for ``numpy`` and backends.
     fmt : str
         One of the formats above.
+    zones : mapping of str to str, optional
+        The time zones of columns that have one.
 
     Raises
     ------
@@ -37,13 +41,15 @@ def deliver(columns: Mapping[str, np.ndarray], fmt: str) -> Any:
     """
     if not isinstance(fmt, str):
         raise DataError("A format is asked for by name.", found=repr(fmt))
+    if fmt in _FRAMES:
+        return _FRAMES[fmt](columns, zones or {})
     writer = _WRITERS.get(fmt)
     if writer is not None:
         return writer(columns)
     if fmt in Backend:
         return get_backend(fmt).to_array(_numeric(_one_array(columns), fmt))
     # A format may be the name of a backend whose plugin is not there.
-    known = [*_WRITERS, *(str(one) for one in Backend)]
+    known = [*_WRITERS, *_FRAMES, *(str(one) for one in Backend)]
     near = did_you_mean(fmt, known)
     raise DataError(
         f"There is no format {fmt!r}.", hint=near if near.startswith("Did") else missing_hint(fmt) or near
@@ -82,26 +88,53 @@ def _to_arrow(columns: Mapping[str, np.ndarray]) -> pa.Table:
     return pa.table({name: to_arrow(array) for name, array in columns.items()})
 
 
-def _to_pandas(columns: Mapping[str, np.ndarray]) -> Any:
+def _to_pandas(columns: Mapping[str, np.ndarray], zones: Mapping[str, str]) -> Any:
     pandas = _partner("pandas")
-    return pandas.DataFrame(
+    frame = pandas.DataFrame(
         {name: array if array.ndim == 1 else list(array) for name, array in columns.items()}
     )
+    for name in zones:
+        if columns[name].ndim == 1:
+            frame[name] = frame[name].dt.tz_localize("UTC").dt.tz_convert(zones[name])
+    return frame
 
 
-def _to_polars(columns: Mapping[str, np.ndarray]) -> Any:
+def _to_polars(columns: Mapping[str, np.ndarray], zones: Mapping[str, str]) -> Any:
     polars = _partner("polars")
-    series = [
-        polars.Series(name, array.tolist() if array.dtype == object else np.ascontiguousarray(array))
-        for name, array in columns.items()
-    ]
+    series = []
+    for name, array in columns.items():
+        one = _polars_series(polars, name, array)
+        zoned = name in zones and array.ndim == 1
+        series.append(one.dt.replace_time_zone("UTC").dt.convert_time_zone(zones[name]) if zoned else one)
     return polars.DataFrame(series)
+
+
+def _polars_series(polars: Any, name: str, array: np.ndarray) -> Any:
+    if array.dtype == object:
+        return polars.Series(name, array.tolist())
+    if array.dtype.kind not in "mM":
+        return polars.Series(name, np.ascontiguousarray(array))
+    unit = np.datetime_data(array.dtype)[0]
+    if unit == "s":
+        array = array.astype(f"{array.dtype.kind}8[ms]")
+    if array.ndim == 1:
+        return polars.Series(name, np.ascontiguousarray(array))
+    # polars makes tensors of numbers only, and then of these what they mean.
+    flat = _polars_series(polars, name, array.reshape(-1))
+    return flat.reshape(array.shape)
 
 
 def _to_list(columns: Mapping[str, np.ndarray]) -> Any:
     if len(columns) == 1:
-        return next(iter(columns.values())).tolist()
-    return {name: array.tolist() for name, array in columns.items()}
+        return _python_values(next(iter(columns.values())))
+    return {name: _python_values(array) for name, array in columns.items()}
+
+
+def _python_values(array: np.ndarray) -> list[Any]:
+    if array.dtype.kind in "mM" and np.datetime_data(array.dtype)[0] == "ns":
+        # Python's own times end at microseconds, and NumPy would give bare integers.
+        return list(array) if array.ndim == 1 else [_python_values(one) for one in array]
+    return list(array.tolist())
 
 
 def _partner(name: str) -> Any:
@@ -119,7 +152,10 @@ _WRITERS: dict[str, Callable[[Mapping[str, np.ndarray]], Any]] = {
     "numpy": _one_array,
     "dict_numpy": dict,
     "arrow": _to_arrow,
+    "list": _to_list,
+}
+
+_FRAMES: dict[str, Callable[[Mapping[str, np.ndarray], Mapping[str, str]], Any]] = {
     "pandas": _to_pandas,
     "polars": _to_polars,
-    "list": _to_list,
 }

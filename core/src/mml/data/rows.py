@@ -50,6 +50,20 @@ def pick(rows: Rows, positions: Rows) -> Rows:
     return compact(rows[positions])
 
 
+def marked(rows: Rows, n_rows: int) -> np.ndarray:
+    """Return which of ``n_rows`` rows are among these: bool of shape ``(n_rows,)``."""
+    mask = np.zeros(n_rows, dtype=bool)
+    mask[rows] = True
+    return mask
+
+
+def distinct(rows: np.ndarray, n_rows: int) -> np.ndarray:
+    """Return each row once, where it stands first."""
+    if np.count_nonzero(marked(rows, n_rows)) == len(rows):
+        return rows
+    return rows[np.sort(np.unique(rows, return_index=True)[1])]
+
+
 def checked_positions(positions: object, n_rows: int) -> Rows:
     """Return positions that a user gave as int64 or a slice; negative ones count from the end.
 

@@ -106,6 +106,9 @@ class ColumnSpec:
     def describe(self) -> str:
         """Return dtype and shape in a few characters, e.g. ``float32[30]``."""
         dtype = "string" if self.dtype is None else str(self.dtype)
+        zone = getattr(self.arrow_type, "tz", None)
+        if zone is not None:
+            dtype = f"{dtype[:-1]}, {zone}]"
         return dtype + (f"[{', '.join(map(str, self.shape))}]" if self.shape else "")
 
 
@@ -195,19 +198,31 @@ class Schema:
             If a name is unknown or fits several columns.
         """
         chosen: dict[str, None] = {}
+        candidates: list[ColumnName] = []
         for pattern in _patterns(selection):
-            for name in self._match(pattern, domain, rep):
+            if self._is_in_full(pattern, domain):
+                chosen[pattern] = None
+                continue
+            candidates = candidates or self._candidates(domain)
+            for name in self._match(pattern, domain, rep, candidates):
                 chosen[name] = None
         return tuple(chosen)
 
-    def _match(self, pattern: str, domain: str | None, rep: str | None) -> list[str]:
-        candidates = [spec.name for spec in self if domain in (None, spec.name.domain)]
-        candidates = [name for name in candidates if name.domain != SAMPLE_UUIDS or domain == SAMPLE_UUIDS]
-        matches = _matcher(pattern)
-        explicit = [
-            name for name in candidates if matches(str(name)) or matches(f"{name.key}.{name.representation}")
-        ]
-        implicit = [name for name in candidates if matches(name.key) or matches(f"{name.domain}.{name.key}")]
+    def _is_in_full(self, pattern: str, domain: str | None) -> bool:
+        """Return whether a pattern is a column's whole name, which can mean nothing else."""
+        spec = self._specs.get(pattern)
+        if spec is None or spec.name.domain == SAMPLE_UUIDS:
+            return False
+        return domain in (None, spec.name.domain)
+
+    def _candidates(self, domain: str | None) -> list[ColumnName]:
+        names = [spec.name for spec in self if domain in (None, spec.name.domain)]
+        return [name for name in names if name.domain != SAMPLE_UUIDS or domain == SAMPLE_UUIDS]
+
+    def _match(
+        self, pattern: str, domain: str | None, rep: str | None, candidates: list[ColumnName]
+    ) -> list[str]:
+        explicit, implicit = _fitting(pattern, candidates)
         found = list(dict.fromkeys(explicit + self._preferred(implicit, rep)))
         if "*" in pattern:
             # A pattern that fits names without their representation leaves the representation to `rep`.
@@ -269,6 +284,18 @@ class Schema:
         shortest = min(pattern.count("."), 2)
         known = {form for name in names for form in _forms(name) if form.count(".") == shortest}
         return ColumnError(f"There is no column {pattern!r}.", hint=did_you_mean(pattern, known))
+
+
+def _fitting(pattern: str, names: list[ColumnName]) -> tuple[list[ColumnName], list[ColumnName]]:
+    """Return the names that a pattern fits with and without their representation."""
+    if "*" not in pattern:
+        # Thousands of columns may be asked for one by one: most are ruled out by one comparison.
+        parts = pattern.split(".")
+        names = [name for name in names if name.key in parts]
+    matches = _matcher(pattern)
+    explicit = [name for name in names if matches(str(name)) or matches(f"{name.key}.{name.representation}")]
+    implicit = [name for name in names if matches(name.key) or matches(f"{name.domain}.{name.key}")]
+    return explicit, implicit
 
 
 def _by_key(found: list[ColumnName], candidates: list[ColumnName]) -> list[ColumnName]:

@@ -13,11 +13,14 @@ import numpy as np
 
 from mml.data.access import ColumnAccess, Window
 from mml.data.conditions import Conditions, matching
+from mml.data.html_summary import html_summary
 from mml.data.inversion import Invertible
-from mml.data.lineage import FitLineage, uuid_words
-from mml.data.rows import Rows, as_array, checked_positions, count, pick
+from mml.data.lineage import FitLineage
+from mml.data.rows import Rows, as_array, checked_positions, compact, count, distinct, marked, pick
 from mml.data.schema import ColumnName, Selection
 from mml.data.splittable import Splittable
+from mml.data.summary import summarize
+from mml.data.uuid_index import positions_of
 from mml.errors import DataError
 
 if TYPE_CHECKING:
@@ -117,15 +120,10 @@ class FeatureSetView(ColumnAccess, Splittable, Invertible):
         DataError
             If one is not in the view.
         """
-        wanted = uuid_words(_uuid_array(uuids))
-        own = uuid_words(self.sample_uuids)
-        order = np.argsort(own, kind="stable")
-        places = np.searchsorted(own[order], wanted)
-        places[places == len(own)] = 0
-        positions = order[places] if len(own) else np.zeros(len(wanted), dtype=np.int64)
-        found = own[positions] == wanted if len(own) else np.zeros(len(wanted), dtype=bool)
+        wanted = _uuid_array(uuids)
+        positions, found = positions_of(wanted, self.sample_uuids)
         if not found.all():
-            absent = uuid_module.UUID(bytes=bytes(wanted[~found][0]))
+            absent = uuid_module.UUID(bytes=wanted[~found][0].tobytes())
             raise DataError(
                 f"{int((~found).sum())} of {len(wanted)} samples are not in this view.",
                 where={"view": self.label},
@@ -133,41 +131,37 @@ class FeatureSetView(ColumnAccess, Splittable, Invertible):
             )
         return self._at(positions)
 
-    def take_union(self, other: FeatureSetView) -> FeatureSetView:
+    def take_union(self, other: FeatureSetView | FeatureSet) -> FeatureSetView:
         """Return the rows of either view, this one's first, each once."""
-        return self._with_rows(np.concatenate([self.rows, self._rows_of(other)[~_in(other.rows, self.rows)]]))
+        mine, theirs = self.rows, as_array(self._rows_of(other))
+        more = theirs[~self._marked(mine)[theirs]]
+        return self._with_rows(compact(distinct(np.concatenate([mine, more]), len(self._featureset))))
 
-    def take_intersection(self, other: FeatureSetView) -> FeatureSetView:
-        """Return the rows that are in both views, in this one's order."""
-        return self._at(np.flatnonzero(_in(self.rows, self._rows_of(other))))
+    def take_intersection(self, other: FeatureSetView | FeatureSet) -> FeatureSetView:
+        """Return the rows of this view that are in both, in its order; a repeated row stays repeated."""
+        return self._at(np.flatnonzero(self._marked(self._rows_of(other))[self._rows]))
 
-    def take_difference(self, other: FeatureSetView) -> FeatureSetView:
-        """Return the rows that are not in the other view, in this one's order."""
-        return self._at(np.flatnonzero(~_in(self.rows, self._rows_of(other))))
+    def take_difference(self, other: FeatureSetView | FeatureSet) -> FeatureSetView:
+        """Return the rows of this view that are not in the other, in its order."""
+        return self._at(np.flatnonzero(~self._marked(self._rows_of(other))[self._rows]))
 
     def is_disjoint_with(self, other: FeatureSetView | FeatureSet) -> bool:
         """Return whether no sample is in both; views of different FeatureSets are compared by UUID."""
-        from mml.data.featureset import FeatureSet
-
-        if isinstance(other, FeatureSet):
-            other = other.view()
-        _check_view(other)
+        other = _as_view(other)
         if other.featureset is self._featureset:
-            return not _in(self.rows, other.rows).any()
-        return not _in(uuid_words(self.sample_uuids), uuid_words(other.sample_uuids)).any()
+            return not self._marked(other.row_index)[self._rows].any()
+        return not positions_of(self.sample_uuids, other.sample_uuids)[1].any()
 
     def select(self, columns: Selection) -> FeatureSetView:
         """Return the same rows with these columns only, in every representation."""
         full = self._window().schema.select(columns)
         raw = self._featureset.snapshot().collection.schema
         parsed = [ColumnName.parse(name) for name in full]
-        keep = [
-            spec
-            for name in parsed
-            for spec in raw
-            if (spec.name.domain, spec.name.key) == (name.domain, name.key)
-        ]
-        names = tuple(dict.fromkeys(str(spec.name) for spec in keep))
+        stored: dict[tuple[str, str], list[str]] = {}
+        for spec in raw:
+            stored.setdefault((spec.name.domain, spec.name.key), []).append(str(spec.name))
+        keep = (name for one in parsed for name in stored.get((one.domain, one.key), ()))
+        names = tuple(dict.fromkeys(keep))
         return FeatureSetView(self._featureset, self._rows, columns=names, split=self._split)
 
     def to_featureset(self, label: str) -> FeatureSet:
@@ -191,6 +185,22 @@ class FeatureSetView(ColumnAccess, Splittable, Invertible):
             origin=source.collection,
         )
 
+    def summary(self) -> str:
+        """Return columns, values that are missing or not finite, and transforms as a text table."""
+        return summarize(f"FeatureSetView {self.label!r}", **self._described())
+
+    def _repr_html_(self) -> str:
+        return html_summary(f"FeatureSetView {self.label!r}", **self._described())
+
+    def _described(self) -> dict[str, Any]:
+        window = self._window()
+        seen = {(spec.name.domain, spec.name.key) for spec in window.schema}
+        records = [
+            record.without({key for key in record.keys if (record.domain, key) not in seen})
+            for record in window.source.transforms
+        ]
+        return {"window": window, "splits": {}, "records": [one for one in records if one is not None]}
+
     def __repr__(self) -> str:
         return f"FeatureSetView({self.label!r}, {self.n_samples} samples, {len(self.columns)} columns)"
 
@@ -208,26 +218,30 @@ class FeatureSetView(ColumnAccess, Splittable, Invertible):
     def _with_rows(self, rows: Rows) -> FeatureSetView:
         return FeatureSetView(self._featureset, rows, columns=self._columns)
 
-    def _rows_of(self, other: FeatureSetView) -> np.ndarray:
-        _check_view(other)
+    def _marked(self, rows: Rows) -> np.ndarray:
+        return marked(rows, len(self._featureset))
+
+    def _rows_of(self, other: FeatureSetView | FeatureSet) -> Rows:
+        other = _as_view(other)
         if other.featureset is not self._featureset:
             raise DataError(
                 "Rows of different FeatureSets cannot be combined.",
                 found=f"{self.label!r} and {other.label!r}",
                 hint="Use take_sample_uuids(other.sample_uuids) to find the same samples.",
             )
-        return other.rows
+        return other.row_index
 
 
-def _check_view(other: Any) -> None:
+def _as_view(other: Any) -> FeatureSetView:
+    from mml.data.featureset import FeatureSet
+
+    if isinstance(other, FeatureSet):
+        return other.view()
     if not isinstance(other, FeatureSetView):
         raise DataError(
             "Rows are compared with those of another view.", found=f"{type(other).__name__}: {other!r}"
         )
-
-
-def _in(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    return np.isin(left, right)
+    return other
 
 
 def _uuid_array(uuids: Any) -> np.ndarray:
