@@ -194,6 +194,10 @@ class StrataWarning(MMLWarning):
     """A stratified split that could not keep each class within one sample of its share."""
 
 
+class UnmatchedRowsWarning(MMLWarning):
+    """A sampler that leaves rows out, or masks them, because no other row matches them."""
+
+
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """Name the nearest candidates, or list the allowed ones where none is near.
 

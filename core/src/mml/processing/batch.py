@@ -1,23 +1,44 @@
-"""`Batch`: what one step consumes, roles of features, targets and tags with identities and a mask.
+"""`Batch`: what one step consumes: streams of roles of features, targets and tags, identities and masks.
 
-With one role a batch reads like a container of features and targets. Conversion to a backend happens once per
-backend and device and is kept.
+With one stream and one role a batch reads like a container of features and targets. Conversion to a backend
+happens once per backend and device and is kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 
 from mml.backends import get_backend
 from mml.data.schema import ColumnName
-from mml.errors import SamplerError, did_you_mean, listed
-from mml.processing.batch_view import BatchView
+from mml.errors import ColumnError, SamplerError, did_you_mean, listed
+from mml.processing.batch_view import DEFAULT_STREAM, BatchView, one_stream
 from mml.processing.gather import Gatherer
 
 Arrays: TypeAlias = Mapping[str, Any]
+
+
+class Columns(dict[str, Any]):
+    """Arrays by key; an unknown key is an error that names the near ones.
+
+    Parameters
+    ----------
+    arrays : mapping of str to array
+        Key → ``(n, *shape)``.
+    domain : str
+        What the columns are, for messages.
+    """
+
+    __slots__ = ("_domain",)
+
+    def __init__(self, arrays: Arrays, *, domain: str) -> None:
+        super().__init__(arrays)
+        self._domain = domain
+
+    def __missing__(self, key: str) -> Any:
+        raise ColumnError(f"The batch has no {key!r} among its {self._domain}.", hint=did_you_mean(key, self))
 
 
 class SampleData:
@@ -44,9 +65,9 @@ class SampleData:
         mask: np.ndarray,
         sample_uuids: np.ndarray | Callable[[], np.ndarray],
     ) -> None:
-        self.features = features
-        self.targets = targets
-        self.tags = tags
+        self.features: Arrays = Columns(features, domain="features")
+        self.targets: Arrays = Columns(targets, domain="targets")
+        self.tags: Arrays = Columns(tags, domain="tags")
         self.mask = mask
         self._uuids = sample_uuids
 
@@ -67,6 +88,17 @@ class SampleData:
         """The number of rows that are not masked."""
         return int(self.mask.sum())
 
+    def to(self, backend: str, device: str | None = None) -> SampleData:
+        """Return the samples with features and targets as arrays of a backend; tags stay NumPy arrays."""
+        to_array = get_backend(backend).to_array
+        return SampleData(
+            {key: to_array(array, device=device) for key, array in self.features.items()},
+            targets={key: to_array(array, device=device) for key, array in self.targets.items()},
+            tags=self.tags,
+            mask=self.mask,
+            sample_uuids=lambda: self.sample_uuids,
+        )
+
     def __len__(self) -> int:
         return self.n_rows
 
@@ -75,7 +107,13 @@ class SampleData:
 
 
 class RoleData(Mapping[str, SampleData]):
-    """Samples per role, in the sampler's order."""
+    """Samples per role, in the sampler's order; a mapping.
+
+    Parameters
+    ----------
+    roles : mapping of str to SampleData
+        At least one, all of as many rows.
+    """
 
     __slots__ = ("_roles",)
 
@@ -96,6 +134,10 @@ class RoleData(Mapping[str, SampleData]):
     def __contains__(self, role: object) -> bool:
         return role in self._roles
 
+    def get(self, role: str, default: Any = None) -> Any:
+        """Return the samples of a role, or the default where it does not exist."""
+        return self._roles.get(role, default)
+
     def __repr__(self) -> str:
         return f"RoleData({self._roles})"
 
@@ -103,25 +145,79 @@ class RoleData(Mapping[str, SampleData]):
 class Batch:
     """One step's samples.
 
+    ``batch["anchor"].features["x"]`` reads a role of the only stream; with one role, ``batch.features["x"]``
+    does. ``len`` is the number of rows, and iterating yields the roles.
+
     Parameters
     ----------
     roles : mapping of str to SampleData
         At least one.
     """
 
-    __slots__ = ("_converted", "roles")
+    __slots__ = ("_converted", "_parts", "_streams")
 
     def __init__(self, roles: Mapping[str, SampleData]) -> None:
-        self.roles = roles if isinstance(roles, RoleData) else RoleData(roles)
+        self._streams: dict[str, RoleData] = {DEFAULT_STREAM: _role_data(roles)}
         self._converted: dict[tuple[str, str | None], Batch] = {}
+        self._parts: dict[int, Batch] = {}
 
     @classmethod
-    def from_view(cls, view: BatchView, gatherer: Gatherer) -> Batch:
-        """Read the rows of a view."""
-        return cls({role: _samples(rows, gatherer) for role, rows in view.rows.items()})
+    def of_streams(cls, streams: Mapping[str, Mapping[str, SampleData]]) -> Self:
+        """Return a batch of several streams: stream → role → samples, all of as many rows."""
+        made = cls({})
+        made._streams = {name: _role_data(roles) for name, roles in streams.items()}
+        return made
+
+    @classmethod
+    def from_view(cls, view: BatchView, gatherer: Gatherer | Mapping[str, Gatherer]) -> Self:
+        """Read the rows of a view.
+
+        Parameters
+        ----------
+        view : BatchView
+        gatherer : Gatherer, or mapping of str to Gatherer
+            What reads the only stream, or stream → what reads it.
+        """
+        gatherers = gatherer if isinstance(gatherer, Mapping) else dict.fromkeys(view.streams, gatherer)
+        return cls.of_streams(
+            {
+                name: {role: _samples(rows, gatherers[name]) for role, rows in view.stream(name).rows.items()}
+                for name in view.streams
+            }
+        )
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The streams, in the sampler's order; ``("default",)`` where there is one without a name."""
+        return tuple(self._streams)
+
+    def stream(self, name: str | None = None) -> Batch:
+        """Return one stream as a batch of its own; its name may be left out where there is only one.
+
+        Raises
+        ------
+        SamplerError
+            If there is no such stream, or several and none is named.
+        """
+        if self.streams == (DEFAULT_STREAM,) and name in (None, DEFAULT_STREAM):
+            return self
+        roles = one_stream(self._streams, name, what="batch")
+        # The same batch each time, so that what it has converted stays converted.
+        return self._parts.setdefault(id(roles), Batch(roles))
+
+    @property
+    def roles(self) -> RoleData:
+        """The roles of the only stream: a mapping to their samples."""
+        return one_stream(self._streams, None, what="batch")
 
     def __getitem__(self, role: str) -> SampleData:
         return self.roles[role]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.roles)
+
+    def __contains__(self, role: object) -> bool:
+        return role in self.roles
 
     @property
     def features(self) -> Arrays:
@@ -150,8 +246,8 @@ class Batch:
 
     @property
     def n_rows(self) -> int:
-        """The number of rows, masked ones included; the same in every role."""
-        return next(iter(self.roles.values())).n_rows
+        """The number of rows, masked ones included; the same in every role and stream."""
+        return next(iter(next(iter(self._streams.values())).values())).n_rows
 
     def __len__(self) -> int:
         return self.n_rows
@@ -170,34 +266,32 @@ class Batch:
         """
         key = (backend, device)
         if key not in self._converted:
-            to_array = get_backend(backend).to_array
-            self._converted[key] = Batch(
+            self._converted[key] = Batch.of_streams(
                 {
-                    role: SampleData(
-                        {name: to_array(array, device=device) for name, array in samples.features.items()},
-                        targets={
-                            name: to_array(array, device=device) for name, array in samples.targets.items()
-                        },
-                        tags=samples.tags,
-                        mask=samples.mask,
-                        sample_uuids=lambda samples=samples: samples.sample_uuids,  # type: ignore[misc]
-                    )
-                    for role, samples in self.roles.items()
+                    stream: {role: samples.to(backend, device) for role, samples in roles.items()}
+                    for stream, roles in self._streams.items()
                 }
             )
         return self._converted[key]
 
     def _only(self) -> SampleData:
-        if len(self.roles) != 1:
+        roles = self.roles
+        if len(roles) != 1:
             raise SamplerError(
-                "The batch has several roles.",
-                found=listed(self.roles),
-                hint="Name one: batch['anchor'].features.",
+                "The batch has several roles, and none is named.",
+                expected=f"one of {listed(roles)}",
+                hint=f"Name one: batch[{next(iter(roles), '')!r}].features.",
             )
-        return next(iter(self.roles.values()))
+        return next(iter(roles.values()))
 
     def __repr__(self) -> str:
+        if len(self._streams) > 1:
+            return f"Batch({self.n_rows} rows, streams {list(self._streams)})"
         return f"Batch({self.n_rows} rows, roles {list(self.roles)})"
+
+
+def _role_data(roles: Mapping[str, SampleData]) -> RoleData:
+    return roles if isinstance(roles, RoleData) else RoleData(roles)
 
 
 def _samples(rows: np.ndarray, gatherer: Gatherer) -> SampleData:

@@ -1,21 +1,29 @@
-"""`BatchView`: which rows a batch consists of, per role, before any value is read."""
+"""`BatchView`: which rows a batch consists of, per stream and role, before any value is read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Self, TypeVar
 
 import numpy as np
 
+from mml.errors import SamplerError, did_you_mean, listed
+
 DEFAULT_ROLE = "default"
+DEFAULT_STREAM = "default"
 MASKED = -1
+
+Value = TypeVar("Value")
 
 
 class BatchView:
     """Row numbers per role; ``-1`` is a masked row.
 
+    A view has one stream unless its sampler draws from several FeatureSets; each of those is a stream.
+
     Parameters
     ----------
-    rows : dict of str to numpy.ndarray
+    rows : mapping of str to numpy.ndarray
         Role → absolute row numbers, int64, all of shape ``(n,)``.
 
     Examples
@@ -24,48 +32,130 @@ class BatchView:
     2
     """
 
-    __slots__ = ("rows",)
+    __slots__ = ("_streams",)
 
-    def __init__(self, rows: dict[str, np.ndarray]) -> None:
-        self.rows = rows
+    def __init__(self, rows: Mapping[str, np.ndarray]) -> None:
+        self._streams: Mapping[str, Mapping[str, np.ndarray]] = {DEFAULT_STREAM: rows}
 
     @classmethod
-    def masked(cls, n_rows: int, *, roles: Iterable[str] = (DEFAULT_ROLE,)) -> BatchView:
+    def of_streams(cls, streams: Mapping[str, Mapping[str, np.ndarray]]) -> Self:
+        """Return a view of several streams: stream → role → rows, all of shape ``(n,)``."""
+        made = cls.__new__(cls)
+        made._streams = streams
+        return made
+
+    @classmethod
+    def masked(
+        cls,
+        n_rows: int,
+        *,
+        roles: Iterable[str] = (DEFAULT_ROLE,),
+        streams: Iterable[str] = (DEFAULT_STREAM,),
+    ) -> Self:
         """Return a view whose rows are all masked."""
-        return cls({role: np.full(n_rows, MASKED, dtype=np.int64) for role in roles})
+        named = tuple(roles)
+        return cls.of_streams(
+            {stream: {role: np.full(n_rows, MASKED, dtype=np.int64) for role in named} for stream in streams}
+        )
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The streams, in the sampler's order; ``("default",)`` where there is one without a name."""
+        return tuple(self._streams)
+
+    def stream(self, name: str | None = None) -> BatchView:
+        """Return one stream as a view of its own.
+
+        Parameters
+        ----------
+        name : str, optional
+            May be left out, or ``"default"``, where there is only one.
+
+        Raises
+        ------
+        SamplerError
+            If there is no such stream, or several and none is named.
+        """
+        if self.streams == (DEFAULT_STREAM,) and name in (None, DEFAULT_STREAM):
+            return self
+        return BatchView(one_stream(self._streams, name, what="batch view"))
+
+    @property
+    def rows(self) -> Mapping[str, np.ndarray]:
+        """Role → absolute row numbers of the only stream, int64 ``(n,)``."""
+        return one_stream(self._streams, None, what="batch view")
 
     @property
     def roles(self) -> tuple[str, ...]:
         """The roles, in the sampler's order."""
-        return tuple(self.rows)
+        return tuple(dict.fromkeys(role for rows in self._streams.values() for role in rows))
 
     @property
     def n_rows(self) -> int:
-        """The number of rows, masked ones included."""
-        return len(next(iter(self.rows.values())))
+        """The number of rows, masked ones included; the same in every role and stream."""
+        return len(next(iter(next(iter(self._streams.values())).values())))
 
     @property
     def mask(self) -> np.ndarray:
-        """Which rows are live in every role, bool ``(n,)``."""
+        """Which rows are live in every role and stream, bool ``(n,)``."""
         live = np.ones(self.n_rows, dtype=bool)
-        for rows in self.rows.values():
-            live &= rows >= 0
+        for roles in self._streams.values():
+            for rows in roles.values():
+                live &= rows >= 0
         return live
 
     @property
     def n_live(self) -> int:
-        """The number of rows that are live in every role."""
+        """The number of rows that are live in every role and stream."""
         return int(self.mask.sum())
+
+    def masked_like(self) -> BatchView:
+        """Return a view of the same roles, streams and size whose rows are all masked."""
+        return BatchView.of_streams(
+            {
+                stream: {role: np.full(len(rows), MASKED, dtype=np.int64) for role, rows in roles.items()}
+                for stream, roles in self._streams.items()
+            }
+        )
 
     def __len__(self) -> int:
         return self.n_rows
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, BatchView) or self.roles != other.roles:
+        if not isinstance(other, BatchView) or self.streams != other.streams:
             return False
-        return all(np.array_equal(rows, other.rows[role]) for role, rows in self.rows.items())
+        for mine, theirs in zip(self._streams.values(), other._streams.values(), strict=True):
+            if tuple(mine) != tuple(theirs):
+                return False
+            if not all(np.array_equal(rows, theirs[role]) for role, rows in mine.items()):
+                return False
+        return True
 
     __hash__ = None  # type: ignore[assignment]  # equality is by content, and nothing needs it as a key
 
     def __repr__(self) -> str:
-        return f"BatchView({self.n_rows} rows, {self.n_live} live, roles {list(self.rows)})"
+        streams = "" if self.streams == (DEFAULT_STREAM,) else f", streams {list(self._streams)}"
+        return f"BatchView({self.n_rows} rows, {self.n_live} live, roles {list(self.roles)}{streams})"
+
+
+def one_stream(streams: Mapping[str, Value], name: str | None, *, what: str) -> Value:
+    """Return what stands under the name of a stream; under the only one where none is named.
+
+    Raises
+    ------
+    SamplerError
+        If there is no such stream, or several and none is named.
+    """
+    if name in streams:
+        return streams[str(name)]
+    if len(streams) == 1 and name in (None, DEFAULT_STREAM):
+        return next(iter(streams.values()))
+    if name is None:
+        raise SamplerError(
+            f"The {what} has several streams, and none is named.",
+            expected=f"one of {listed(streams)}",
+            hint=f"Name one: stream({next(iter(streams), '')!r}).",
+        )
+    raise SamplerError(
+        f"The {what} has no stream {name!r}.", expected=listed(streams), hint=did_you_mean(str(name), streams)
+    )

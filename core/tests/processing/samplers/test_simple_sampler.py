@@ -199,7 +199,6 @@ def test_bad_settings_are_refused(settings, words):
     ("settings", "options"),
     [
         ({"batch_size": 24, "drop_last": True}, {}),
-        ({"batch_size": 2}, {"stream": "other"}),
         ({"batch_size": 2, "group_by": "q"}, {}),
         ({"batch_size": 2, "weights": "text", "shuffle": True}, {}),
         ({"batch_size": 2, "weights": "q", "shuffle": True}, {}),

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
-import numpy as np
-
-from mml.data import ColumnSource, FeatureSetView
+from mml.data import FeatureSetView
 from mml.data.schema import FEATURES, TAGS, TARGETS
-from mml.errors import StateError
+from mml.errors import SamplerError, StateError, listed
 from mml.processing.batch import Batch
-from mml.processing.batch_view import BatchView
+from mml.processing.batch_view import DEFAULT_STREAM, BatchView, one_stream
 from mml.processing.gather import Gatherer
 from mml.processing.samplers.epoch import Epoch
+from mml.processing.samplers.settings import checked_seed
 from mml.protocols import State
 
 
 class BoundSampler:
-    """Batches of a view, epoch by epoch; made by ``sampler.bind(view)``.
+    """Batches of one or several views, epoch by epoch; made by ``sampler.bind(view)``.
 
     Iterating yields the `Batch`es from the cursor to the end of its epoch and moves the cursor along.
 
     Parameters
     ----------
-    view : FeatureSetView
-        Where rows come from; its columns are read from the snapshot taken now.
+    views : FeatureSetView, or mapping of str to FeatureSetView
+        Where rows come from, or stream → where its rows come from; columns are read from the snapshots taken
+        now.
     order : callable
         Epoch number → `Epoch`; a pure function.
     seed : int
@@ -35,23 +36,31 @@ class BoundSampler:
 
     def __init__(
         self,
-        view: FeatureSetView,
+        views: FeatureSetView | Mapping[str, FeatureSetView],
         *,
         order: Callable[[int], Epoch],
         seed: int,
         n_batches: int | None = None,
     ) -> None:
-        self.view = view
+        self.views: dict[str, FeatureSetView] = (
+            dict(views) if isinstance(views, Mapping) else {DEFAULT_STREAM: views}
+        )
         self.seed = seed
-        self._n_batches = n_batches
-        self.source: ColumnSource = view.featureset.snapshot()
+        self.n_batches_always = n_batches
         self._order = order
         self._last: tuple[int, Epoch] | None = None
-        # Names are looked up now, with the snapshot: a scaler fitted later changes neither.
-        schema = view.schema
-        names = {domain: schema.select(f"{domain}.*") for domain in (FEATURES, TARGETS, TAGS)}
-        self._gatherer = Gatherer(self.source, names)
+        self._gatherers = {stream: _gatherer(view) for stream, view in self.views.items()}
         self._cursor = (0, 0)
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The streams, in order; ``("default",)`` where there is one without a name."""
+        return tuple(self.views)
+
+    @property
+    def view(self) -> FeatureSetView:
+        """Where the rows of the only stream come from."""
+        return one_stream(self.views, None, what="sampler")
 
     def epoch(self, epoch: int) -> Epoch:
         """Return the batch views of an epoch: a pure function of the seed and its number."""
@@ -61,11 +70,23 @@ class BoundSampler:
 
     def n_batches(self, epoch: int = 0) -> int:
         """Return the number of batches of an epoch; no order is made where all epochs have as many."""
-        return len(self.epoch(epoch)) if self._n_batches is None else self._n_batches
+        return len(self.epoch(epoch)) if self.n_batches_always is None else self.n_batches_always
 
     def materialize(self, view: BatchView) -> Batch:
-        """Read the rows of a batch view: all visible columns, transformed where they are."""
-        return Batch.from_view(view, self._gatherer)
+        """Read the rows of a batch view: all visible columns, transformed where they are.
+
+        Raises
+        ------
+        SamplerError
+            If the view has other streams than the sampler.
+        """
+        if not set(view.streams) <= set(self._gatherers):
+            raise SamplerError(
+                "The batch view is of another sampler: its streams are others.",
+                expected=listed(self.streams),
+                found=listed(view.streams),
+            )
+        return Batch.from_view(view, self._gatherers)
 
     def __iter__(self) -> Iterator[Batch]:
         epoch, start = self._cursor
@@ -108,11 +129,17 @@ class BoundSampler:
 
     def __repr__(self) -> str:
         epoch, batch = self._cursor
-        return f"BoundSampler({self.view.label!r}, epoch {epoch}, batch {batch})"
+        labels = ", ".join(repr(view.label) for view in self.views.values())
+        return f"BoundSampler({labels}, epoch {epoch}, batch {batch})"
 
 
-def single_run(rows: np.ndarray, *, batch_size: int, drop_last: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows and borders of batches cut from one run of rows."""
-    n_used = len(rows) // batch_size * batch_size if drop_last else len(rows)
-    borders = np.append(np.arange(0, n_used, batch_size, dtype=np.int64), n_used)
-    return rows[:n_used], borders
+def chosen_seed(own: int | None, given: Any) -> int:
+    """Return a sampler's own seed, else the one that it is bound with, else 0."""
+    return own if own is not None else (checked_seed(given) or 0)
+
+
+def _gatherer(view: FeatureSetView) -> Gatherer:
+    # Names are looked up now, with the snapshot: a scaler fitted later changes neither.
+    schema = view.schema
+    names = {domain: schema.select(f"{domain}.*") for domain in (FEATURES, TARGETS, TAGS)}
+    return Gatherer(view.featureset.snapshot(), names)

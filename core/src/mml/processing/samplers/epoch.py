@@ -1,13 +1,15 @@
-"""`Epoch`: the batches of one epoch, as one array of rows per role and the borders of the batches."""
+"""`Epoch`: the batches of one epoch, as one array of rows per stream and role and the batches' borders."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import overload
+from typing import Self, overload
 
 import numpy as np
 
-from mml.processing.batch_view import BatchView
+from mml.processing.batch_view import DEFAULT_STREAM, BatchView, one_stream
+
+Rows = Mapping[str, np.ndarray]
 
 
 class Epoch(Sequence[BatchView]):
@@ -21,11 +23,43 @@ class Epoch(Sequence[BatchView]):
         Where each batch begins, and the end, int64 ``(n_batches + 1,)``.
     """
 
-    __slots__ = ("borders", "order")
+    __slots__ = ("_streams", "borders")
 
-    def __init__(self, order: Mapping[str, np.ndarray], borders: np.ndarray) -> None:
-        self.order = dict(order)
+    def __init__(self, order: Rows, borders: np.ndarray) -> None:
+        self._streams: dict[str, Rows] = {DEFAULT_STREAM: dict(order)}
         self.borders = borders
+
+    @classmethod
+    def of_streams(cls, streams: Mapping[str, Rows], borders: np.ndarray) -> Self:
+        """Return an epoch of several streams: stream → role → rows, cut at the same borders."""
+        made = cls({}, borders)
+        made._streams = dict(streams)
+        return made
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The streams, in the sampler's order."""
+        return tuple(self._streams)
+
+    def stream(self, name: str | None = None) -> Epoch:
+        """Return one stream as an epoch of its own; its name may be left out where there is only one.
+
+        Raises
+        ------
+        SamplerError
+            If there is no such stream, or several and none is named.
+        """
+        return Epoch(one_stream(self._streams, name, what="sampler"), self.borders)
+
+    @property
+    def order(self) -> Rows:
+        """Role → absolute row numbers of all batches of the only stream, int64 ``(n,)``."""
+        return one_stream(self._streams, None, what="sampler")
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles, in the sampler's order."""
+        return tuple(dict.fromkeys(role for rows in self._streams.values() for role in rows))
 
     def __len__(self) -> int:
         return len(self.borders) - 1
@@ -41,12 +75,20 @@ class Epoch(Sequence[BatchView]):
             start, stop, step = index.indices(len(self))
             if step != 1:
                 raise IndexError("batches of an epoch are sliced in order")
-            return Epoch(self.order, self.borders[start : max(start, stop) + 1])
+            return Epoch.of_streams(self._streams, self.borders[start : max(start, stop) + 1])
         if not -len(self) <= index < len(self):
             raise IndexError(f"the epoch has {len(self)} batches")
-        return BatchView(self.rows(index % len(self), index % len(self) + 1))
+        return self.view(index % len(self), index % len(self) + 1)
+
+    def view(self, start: int, stop: int) -> BatchView:
+        """Return batches ``start`` to ``stop - 1`` as one view, without a copy."""
+        return BatchView.of_streams({name: self._cut(name, start, stop) for name in self._streams})
 
     def rows(self, start: int, stop: int) -> dict[str, np.ndarray]:
-        """Return the rows of batches ``start`` to ``stop - 1`` in one piece per role, without a copy."""
+        """Return the rows of batches ``start`` to ``stop - 1`` of the only stream, per role, without a copy."""
+        one_stream(self._streams, None, what="sampler")
+        return self._cut(next(iter(self._streams)), start, stop)
+
+    def _cut(self, stream: str, start: int, stop: int) -> dict[str, np.ndarray]:
         first, last = int(self.borders[start]), int(self.borders[stop])
-        return {role: order[first:last] for role, order in self.order.items()}
+        return {role: rows[first:last] for role, rows in self._streams[stream].items()}

@@ -85,3 +85,10 @@ def borders_of(sizes: np.ndarray, *, batch_size: int, drop_last: bool) -> tuple[
     borders = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     row = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return row < np.repeat(used, sizes), borders
+
+
+def single_run(rows: np.ndarray, *, batch_size: int, drop_last: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and borders of batches cut from one run of rows."""
+    n_used = len(rows) // batch_size * batch_size if drop_last else len(rows)
+    borders = np.append(np.arange(0, n_used, batch_size, dtype=np.int64), n_used)
+    return rows[:n_used], borders

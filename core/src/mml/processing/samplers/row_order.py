@@ -1,0 +1,103 @@
+"""`RowOrder`: the order of a view's rows in each epoch, and how it is cut into batches of one role."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mml.data import FeatureSetView
+from mml.errors import SamplerError
+from mml.processing.batch_view import DEFAULT_ROLE
+from mml.processing.group_codes import as_columns, group_codes
+from mml.processing.samplers.columns import numbers_of
+from mml.processing.samplers.epoch import Epoch
+from mml.processing.samplers.ordering import (
+    borders_of,
+    grouped_order,
+    single_run,
+    stratified_order,
+    weighted_draw,
+)
+from mml.random import generator
+
+if TYPE_CHECKING:
+    from mml.processing.samplers.simple import SimpleSampler
+
+
+class RowOrder:
+    """Epoch number → its batches, over the rows of one view; a pure function of the seed.
+
+    Parameters
+    ----------
+    sampler : SimpleSampler
+    view : FeatureSetView
+    seed : int
+
+    Raises
+    ------
+    SamplerError
+        If no batch is full and shorter ones are left out, or the weights are none.
+    DataError
+        If a column does not exist or cannot tell groups apart.
+    """
+
+    def __init__(self, sampler: SimpleSampler, view: FeatureSetView, seed: int) -> None:
+        self._sampler, self._seed = sampler, seed
+        self._rows = view.rows
+        self._groups = group_codes(view, as_columns(sampler.group_by)) if sampler.group_by else None
+        self._strata = group_codes(view, as_columns(sampler.stratify_by)) if sampler.stratify_by else None
+        self._cumulative = None if sampler.weights is None else _cumulative(view, sampler.weights)
+        if not self.n_batches:
+            raise SamplerError(
+                f"No batch has {sampler.batch_size} rows, and drop_last leaves shorter ones out.",
+                found=f"{len(self._rows)} rows",
+            )
+
+    @property
+    def n_batches(self) -> int:
+        """The number of batches, which a new order of rows does not change."""
+        sizes = np.array([len(self._rows)]) if self._groups is None else np.bincount(self._groups)
+        size = self._sampler.batch_size
+        return int((sizes // size if self._sampler.drop_last else -(-sizes // size)).sum())
+
+    def __call__(self, epoch: int) -> Epoch:
+        """Return the batches of an epoch."""
+        sampler = self._sampler
+        rng = generator(self._seed, "sampler", "epoch", epoch) if sampler.shuffle else None
+        positions = self._positions(rng)
+        size, drop_last = sampler.batch_size, sampler.drop_last
+        if self._groups is None:
+            order, borders = single_run(self._rows[positions], batch_size=size, drop_last=drop_last)
+            return Epoch({DEFAULT_ROLE: order}, borders)
+        positions, sizes = grouped_order(self._groups, positions, rng)
+        keep, borders = borders_of(sizes, batch_size=size, drop_last=drop_last)
+        return Epoch({DEFAULT_ROLE: self._rows[positions[keep]]}, borders)
+
+    def _positions(self, rng: np.random.Generator | None) -> np.ndarray:
+        if self._strata is not None:
+            return stratified_order(self._strata, rng)
+        if rng is None:
+            return np.arange(len(self._rows))
+        if self._cumulative is not None:
+            return weighted_draw(self._cumulative, rng)
+        return rng.permutation(len(self._rows))
+
+
+def _cumulative(view: FeatureSetView, column: str) -> np.ndarray:
+    weights = numbers_of(view, column, what="weights")
+    wrong = weights < 0
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise SamplerError(
+            f"A weight in {column!r} is negative.",
+            where={"row": int(view.rows[first])},
+            expected="a finite number from 0",
+            found=repr(float(weights[first])),
+        )
+    if not weights.any():
+        raise SamplerError(f"All weights in {column!r} are 0.")
+    total = np.cumsum(weights)
+    if not np.isfinite(total[-1]):
+        raise SamplerError(f"The weights in {column!r} are too large to be added up.")
+    return np.asarray(total)

@@ -1,0 +1,114 @@
+"""Settings that samplers share: checked on construction, and written down as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from mml.data import FeatureSet, FeatureSetView
+from mml.errors import DataError, SamplerError, did_you_mean
+from mml.processing.group_codes import as_columns
+from mml.protocols import Config
+
+
+def checked_batch_size(value: Any) -> int:
+    """Return a batch size as an int from 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise SamplerError("A batch size is a whole number.", found=repr(value))
+    if value < 1:
+        raise SamplerError("A batch has at least one row.", found=f"batch_size={value}")
+    return int(value)
+
+
+def checked_seed(value: Any) -> int | None:
+    """Return a seed as an int from 0, or None."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+        raise SamplerError("A seed is an integer from 0.", found=repr(value))
+    return int(value)
+
+
+def checked_flag(name: str, value: Any) -> bool:
+    """Return a setting that is True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise SamplerError(f"`{name}` is True or False.", found=repr(value))
+    return bool(value)
+
+
+def checked_choice(name: str, value: Any, allowed: Iterable[str]) -> str:
+    """Return a setting that is one of several words."""
+    words = tuple(allowed)
+    if not isinstance(value, str) or value not in words:
+        raise SamplerError(f"Unknown {name} {value!r}.", hint=did_you_mean(str(value), words))
+    return value
+
+
+def checked_columns(name: str, value: Any) -> tuple[str, ...] | None:
+    """Return a setting that names columns as a tuple, None where it names none."""
+    if not isinstance(value, str | Iterable | None):
+        raise SamplerError(f"`{name}` names columns.", expected="a string or a list", found=repr(value))
+    columns = as_columns(value)
+    for one in columns:
+        if not isinstance(one, str) or not one:
+            raise SamplerError(f"`{name}` names columns.", expected="strings", found=repr(one))
+    return columns or None
+
+
+def config_of(sampler: Any, name: str) -> Config:
+    """Return the fields of a sampler as JSON-compatible values, beside its registered name."""
+    return {"sampler": name, **{one.name: _plain(getattr(sampler, one.name)) for one in fields(sampler)}}
+
+
+def key_of(sampler: Any) -> tuple[Any, ...]:
+    """Return the settings of a sampler as a hashable key."""
+    values = (getattr(sampler, one.name) for one in fields(sampler))
+    return (
+        type(sampler).__qualname__,
+        *(value.key() if hasattr(value, "key") else value for value in values),
+    )
+
+
+def as_view(rows: Any) -> FeatureSetView:
+    """Return what a sampler is bound to as a view that holds rows.
+
+    Raises
+    ------
+    SamplerError
+        If it is neither a view nor a FeatureSet, or empty.
+    """
+    view = rows.view() if isinstance(rows, FeatureSet) else rows
+    if not isinstance(view, FeatureSetView):
+        raise SamplerError(
+            "A sampler draws from the rows of a view.",
+            expected="a FeatureSetView such as featureset['train']",
+            found=f"{type(rows).__name__}: {rows!r}",
+        )
+    if not view.n_samples:
+        raise SamplerError("There are no rows to sample.", where={"view": view.label})
+    return view
+
+
+@contextmanager
+def told_as_sampler_error(view: FeatureSetView) -> Iterator[None]:
+    """Tell errors about columns as errors of the sampler that asked for them, with the view's label."""
+    try:
+        yield
+    except SamplerError as error:
+        raise error.located({"view": view.label}) from error.__cause__
+    except DataError as error:
+        told = SamplerError(error.what, expected=error.expected, found=error.found, hint=error.hint)
+        told.places = list(error.places)
+        raise told.located({"view": view.label}) from error
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "get_config"):
+        return value.get_config()
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, tuple) else value
