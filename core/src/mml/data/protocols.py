@@ -41,6 +41,9 @@ class ScalerLike(Protocol):
     ``fit_blocks(blocks)`` is optional: a scaler that has it is fitted without holding the column in memory,
     on an iterable of arrays of rows that can be iterated more than once.
 
+    ``thread_safe = True`` is optional: a scaler that has it may transform while the steps of training run on
+    another thread. It must change nothing but what it returns: no global random numbers, no warning filters.
+
     A scaler whose inversion needs to know the sample is a `PerSampleScalerLike`.
     """
 
@@ -91,3 +94,8 @@ class PerSampleScalerLike(Protocol):
 def is_per_sample(scaler: object) -> bool:
     """Whether a scaler is a `PerSampleScalerLike`."""
     return bool(getattr(scaler, "per_sample", False))
+
+
+def is_thread_safe(scaler: object) -> bool:
+    """Whether a scaler says that it may be called on any thread."""
+    return getattr(scaler, "thread_safe", False) is True

@@ -18,7 +18,7 @@ from mml.errors import DataError, MMLError, ShapeError
 from mml.graph.plan import DataInput, Joined, Lane, Plan
 from mml.graph.row_order import connected, live_first, stacked
 from mml.processing import BatchView, assemble
-from mml.processing.gather import is_thread_safe
+from mml.processing.gather import may_run_ahead
 
 Step = Mapping[str, BatchView]
 Wanted: TypeAlias = DataInput | Joined
@@ -41,7 +41,7 @@ class Feed:
         self._from_one_set = [
             (label, pairs) for label, merged in plan.aligned for pairs in self._same_collection(merged)
         ]
-        self.ahead = tuple(one for one in dict.fromkeys(_asked_for(plan)) if self._is_thread_safe(one))
+        self.ahead = tuple(one for one in dict.fromkeys(_asked_for(plan)) if self._may_run_ahead(one))
 
     def block(self, steps: Sequence[Step]) -> FedBlock:
         """Order the rows of consecutive steps and count the live ones.
@@ -69,9 +69,9 @@ class Feed:
         specs = [self.lanes[one.lane].source.spec(column) for one in data for column in one.columns]
         return sum(math.prod(spec.shape) * (spec.dtype.itemsize if spec.dtype else 8) for spec in specs)
 
-    def _is_thread_safe(self, wanted: Wanted) -> bool:
+    def _may_run_ahead(self, wanted: Wanted) -> bool:
         return all(
-            is_thread_safe(self.lanes[part.lane].source, column)
+            may_run_ahead(self.lanes[part.lane].source, column)
             for part in _parts(wanted)
             for column in part.columns
         )

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from mml.data import ColumnSource, assemble, assembled_shape
+from mml.data.protocols import is_thread_safe
 from mml.data.schema import ColumnName
 from mml.errors import DataError
 
-__all__ = ["Gatherer", "assemble", "assembled_shape", "is_thread_safe"]
+__all__ = ["Gatherer", "assemble", "assembled_shape", "may_run_ahead"]
 
 
 class Gatherer:
@@ -112,12 +113,12 @@ class Gatherer:
                 )
 
 
-def is_thread_safe(source: ColumnSource, column: str) -> bool:
+def may_run_ahead(source: ColumnSource, column: str) -> bool:
     """Return whether a column may be read on another thread than the one that runs the steps.
 
-    Raw values may. A scaler has to say so (``thread_safe = True``): what is written elsewhere may draw random
-    numbers or change the warning filters, which belong to the whole process.
+    Raw values may. A scaler has to say so: what is written elsewhere may draw random numbers or change
+    the warning filters, which belong to the whole process.
     """
     key = ColumnName.parse(column).key
     fitted = [record.fitted.get(key) for record in source.chain(column)]
-    return all(one is not None and getattr(one.scaler, "thread_safe", False) is True for one in fitted)
+    return all(one is not None and is_thread_safe(one.scaler) for one in fitted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -26,6 +26,8 @@ class MaxAbsScaler:
     >>> MaxAbsScaler().fit(np.array([1.0, -4.0])).transform(np.array([2.0, -4.0])).tolist()
     [0.5, -1.0]
     """
+
+    thread_safe: ClassVar[bool] = True
 
     scale_: np.ndarray | None = field(default=None, init=False, repr=False, compare=False)
 

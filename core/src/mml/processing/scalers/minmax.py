@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -32,6 +32,8 @@ class MinMaxScaler:
     >>> MinMaxScaler().fit(np.array([2.0, 4.0])).transform(np.array([2.0, 3.0, 4.0])).tolist()
     [0.0, 0.5, 1.0]
     """
+
+    thread_safe: ClassVar[bool] = True
 
     feature_range: tuple[float, float] = (0.0, 1.0)
     minimum_: np.ndarray | None = field(default=None, init=False, repr=False, compare=False)

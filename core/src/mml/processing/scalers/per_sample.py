@@ -38,6 +38,7 @@ class PerSampleMinMaxScaler:
     [[0.0, 1.0, 0.5], [0.0, 0.5, 1.0]]
     """
 
+    thread_safe: ClassVar[bool] = True
     per_sample: ClassVar[bool] = True
 
     feature_range: tuple[float, float] = (0.0, 1.0)
@@ -126,6 +127,7 @@ class PerSampleZeroStart:
     [[0.0, 0.5, -1.0], [0.0, 1.0, 2.0]]
     """
 
+    thread_safe: ClassVar[bool] = True
     per_sample: ClassVar[bool] = True
 
     offset: float = 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -36,6 +36,8 @@ class RobustScaler:
     >>> RobustScaler().fit(values).transform(values).tolist()
     [-1.0, -0.5, 0.0, 0.5, 499.0]
     """
+
+    thread_safe: ClassVar[bool] = True
 
     quantile_range: tuple[float, float] = (25.0, 75.0)
     with_centering: bool = True

@@ -10,7 +10,7 @@ import numpy as np
 
 from mml.configuration import checked_config
 from mml.data.components import build_scaler, scaler_config, scaler_factory
-from mml.data.protocols import ScalerLike, is_per_sample
+from mml.data.protocols import ScalerLike, is_per_sample, is_thread_safe
 from mml.errors import ConfigError, ScalerError, StateError
 from mml.processing.scalers.elementwise import sample_shape
 from mml.protocols import Config, State
@@ -46,6 +46,11 @@ class SegmentedScaler:
     def per_sample(self) -> bool:
         """Whether inversion needs the samples' own state, as for the scaler of the segments."""
         return is_per_sample(self.inner)
+
+    @property
+    def thread_safe(self) -> bool:
+        """Whether the scaler of the segments may be called on any thread."""
+        return is_thread_safe(self.inner)
 
     def fit(self, values: np.ndarray) -> Self:
         """Learn from values ``(n, *shape)``."""

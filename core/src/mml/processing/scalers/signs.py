@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -23,6 +23,8 @@ class NegateScaler:
     >>> NegateScaler().transform(np.array([1.0, -2.0])).tolist()
     [-1.0, 2.0]
     """
+
+    thread_safe: ClassVar[bool] = True
 
     def fit(self, values: np.ndarray) -> Self:
         """Learn nothing from values ``(n, *shape)``."""
@@ -68,6 +70,8 @@ class AbsoluteScaler:
     >>> AbsoluteScaler().transform(np.array([1.0, -2.0])).tolist()
     [1.0, 2.0]
     """
+
+    thread_safe: ClassVar[bool] = True
 
     def fit(self, values: np.ndarray) -> Self:
         """Learn nothing from values ``(n, *shape)``."""

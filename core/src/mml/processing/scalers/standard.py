@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -31,6 +31,8 @@ class StandardScaler:
     >>> StandardScaler().fit(np.array([1.0, 3.0])).transform(np.array([1.0, 2.0, 3.0])).tolist()
     [-1.0, 0.0, 1.0]
     """
+
+    thread_safe: ClassVar[bool] = True
 
     with_mean: bool = True
     with_std: bool = True
