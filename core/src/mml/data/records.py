@@ -150,16 +150,22 @@ class ScalerRecord:
         }
 
     def _written_down(self) -> Config:
-        if self.config is not None:
-            return self.config
-        # Its class may have been registered since it was fitted.
+        # Asked anew, because its class may have been registered since it was fitted.
         for one in self.fitted.values():
             try:
                 return scaler_config(one.scaler)
             except ConfigError as error:
                 error.located({"column": listed(f"{self.domain}.{key}" for key in self.keys)})
                 raise
-        raise ConfigError(self.reason or "The scaler has no name.", where={"column": repr(self.keys)})
+        if self.config is None:
+            raise ConfigError(self.reason or "The scaler has no name.", where={"column": repr(self.keys)})
+        return self.config
+
+    def _config_or_none(self) -> Config | None:
+        try:
+            return self._written_down()
+        except ConfigError:
+            return None
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
@@ -212,10 +218,10 @@ class ScalerRecord:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ScalerRecord):
             return NotImplemented
-        mine = (self.config, self.domain, self.keys, self.fit_to_split)
-        if mine != (other.config, other.domain, other.keys, other.fit_to_split):
+        mine, theirs = ((one.domain, one.keys, one.fit_to_split) for one in (self, other))
+        if mine != theirs or self.lineage != other.lineage:
             return False
-        if self.lineage != other.lineage:
+        if self._config_or_none() != other._config_or_none():
             return False
         return _same(self.get_state()["columns"], other.get_state()["columns"])
 

@@ -2,8 +2,9 @@
 
 What plain JSON lacks is written as a dictionary of one mark: ``{"tuple": [...]}``, ``{"items": [[k, v]]}``
 (dictionaries with other than string keys), ``{"float": "nan"}``, ``{"array": ..., "dtype": ...}``,
-``{"dtype": "float32"}``, ``{"slice": [...]}``, and ``{"model": name, "kwargs": {...}}`` for estimators inside
-estimators. Functions and other objects have no such form and are refused by name.
+``{"dtype": "float32"}``, ``{"slice": [...]}``, ``{"ufunc": "log1p"}`` for NumPy's own, and
+``{"model": name, "kwargs": {...}}`` for estimators inside estimators. Other functions and objects have no
+such form and are refused by name.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ _MARKS = (
     {"float"},
     {"dtype"},
     {"slice"},
+    {"ufunc"},
     {"array", "dtype"},
     {"model"},
     {"model", "kwargs"},
@@ -138,12 +140,20 @@ def _read_mark(value: dict[str, Any], where: str) -> Any:
     return _READERS[mark](read(content, where=where))
 
 
+def _ufunc(name: str) -> np.ufunc:
+    found = getattr(np, name, None)
+    if not isinstance(found, np.ufunc):
+        raise ConfigError(f"NumPy has no ufunc {name!r}.")
+    return found
+
+
 _READERS: dict[str, Callable[[Any], Any]] = {
     "tuple": tuple,
     "items": dict,
     "float": float,
     "slice": lambda parts: slice(*parts),
     "dtype": lambda name: np.dtype(name).type,
+    "ufunc": _ufunc,
 }
 
 
@@ -223,12 +233,20 @@ def _(value: slice, where: str) -> Any:
     return {"slice": [_written(one, where) for one in (value.start, value.stop, value.step)]}
 
 
+@_written.register
+def _(value: np.ufunc, where: str) -> Any:
+    if getattr(np, value.__name__, None) is not value:
+        raise _unwritable(value, where)
+    return {"ufunc": value.__name__}
+
+
 def _unwritable(value: Any, where: str) -> ConfigError:
     return ConfigError(
         "This argument of an estimator cannot be written into a configuration.",
         where=where,
         found=repr(value),
-        hint="Use a name that scikit-learn knows, or make a subclass that needs no such argument.",
+        hint="Use a name that scikit-learn knows or a ufunc of NumPy, or make a subclass that needs no such "
+        "argument.",
     )
 
 

@@ -26,6 +26,11 @@ _SCALERS = {
     "QuantileTransformer": "Ranks: a uniform or normal distribution per feature.",
     "PowerTransformer": "Yeo-Johnson or Box-Cox, towards a normal distribution.",
     "Normalizer": "Every sample to length 1; cannot be inverted.",
+    "Binarizer": "1 above a threshold, else 0; cannot be inverted.",
+    "KBinsDiscretizer": "The number of the bin that a value falls into; encode='ordinal' keeps the shape.",
+    "PolynomialFeatures": "Products of features up to a degree; cannot be inverted.",
+    "SplineTransformer": "A basis of splines per feature; cannot be inverted.",
+    "Transformer": "Any other transformer, given as an object or class.",
 }
 
 
@@ -58,5 +63,9 @@ def mml_components() -> Iterator[Component]:
 
 @hookimpl
 def mml_claims() -> tuple[Claim, ...]:
-    """Claim estimators and everything derived from them."""
-    return (Claim("sklearn.base.BaseEstimator", "sklearn"),)
+    """Claim estimators and everything derived from them, as models and, if they transform, as scalers."""
+    base = "sklearn.base.BaseEstimator"
+    return (
+        Claim(base, "sklearn"),
+        Claim(base, "sklearn", kind="scalers", wrapper="sklearn/Transformer"),
+    )

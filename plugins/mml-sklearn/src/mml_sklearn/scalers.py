@@ -1,27 +1,23 @@
-"""Scikit-learn's preprocessing transformers as scalers of FeatureSets.
+"""Scikit-learn's transformers as scalers of FeatureSets.
 
-Each fills the interface of the data floor for one column: samples of any shape are ravelled to features and
-brought back. A class per transformer, because a scaler is found again by its class.
+The usual ones have a class each, because a scaler is found again by its class; `Transformer` takes every
+other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
-import numpy as np
-
-from mml.configuration import settings_beside
-from mml.errors import MMLError, ScalerError
-from mml.protocols import Config, State
-from mml_sklearn.arguments import arguments_of, make
-from mml_sklearn.random_state import open_parameters, seeded
-from mml_sklearn.states import estimator_of, state_of
+from mml.configuration import checked_config, settings_beside
+from mml.errors import ScalerError
+from mml.protocols import Config
+from mml_sklearn.arguments import arguments_of, make, name_of, read
+from mml_sklearn.scikit_scaler import ScikitScaler
 
 
-class ScikitScaler:
-    """One transformer of ``sklearn.preprocessing`` on one column.
+class NamedScaler(ScikitScaler):
+    """A transformer of ``sklearn.preprocessing`` with a registered name of its own.
 
     Parameters
     ----------
@@ -37,37 +33,27 @@ class ScikitScaler:
     transformer: ClassVar[str]
 
     def __init__(self, **kwargs: Any) -> None:
+        super().__init__(make(self.wrapped_class(), kwargs, node=self.transformer))
+
+    @classmethod
+    def wrapped_class(cls) -> type:
+        """Return the class of the transformer."""
         import sklearn.preprocessing
 
-        self.estimator = make(getattr(sklearn.preprocessing, self.transformer), kwargs, node=self.transformer)
-        self._open_parameters = open_parameters(self.estimator)
+        found: type = getattr(sklearn.preprocessing, cls.transformer)
+        return found
 
-    def fit(self, values: np.ndarray) -> Self:
-        """Learn from values ``(n, *shape)``; a `random_state` that was left open is the same every time."""
-        with self._explained("fit"), seeded(self.estimator, self._open_parameters, 0):
-            self.estimator.fit(_ravelled(values))
-        return self
+    @classmethod
+    def around(cls, estimator: Any) -> Self:
+        """Return a scaler that owns this transformer."""
+        scaler = cls.__new__(cls)
+        ScikitScaler.__init__(scaler, estimator)
+        return scaler
 
-    def transform(self, values: np.ndarray) -> np.ndarray:
-        """Map values ``(n, *shape)``; float32 and float64 are kept, integers become float64."""
-        with self._explained("transform"):
-            return self._mapped(self.estimator.transform, values)
-
-    def inverse_transform(self, values: np.ndarray) -> np.ndarray:
-        """Map transformed values ``(n, *shape)`` back.
-
-        Raises
-        ------
-        ScalerError
-            If the transformer loses what would be needed, as Normalizer does.
-        """
-        if not hasattr(self.estimator, "inverse_transform"):
-            raise ScalerError(
-                f"What sklearn/{self.transformer} did cannot be inverted.",
-                hint="Undo the transform of the FeatureSet instead: it keeps the raw values.",
-            )
-        with self._explained("inverse_transform"):
-            return self._mapped(self.estimator.inverse_transform, values)
+    @property
+    def title(self) -> str:
+        """How messages call it."""
+        return f"sklearn/{self.transformer}"
 
     def get_config(self) -> Config:
         """Return the arguments that differ from their defaults."""
@@ -78,86 +64,150 @@ class ScikitScaler:
         """Build an equal scaler, not fitted."""
         return cls(**settings_beside(config, "scaler"))
 
-    def get_state(self) -> State:
-        """Return the transformer as one array of bytes."""
-        return state_of(self.estimator)
 
-    def set_state(self, state: State) -> None:
-        """Put back what :meth:`get_state` returned."""
-        self.estimator = estimator_of(state, like=self.estimator, input_shape=None)
+class Transformer(ScikitScaler):
+    """Any transformer of scikit-learn, or made after its pattern.
 
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.get_config() == other.get_config()
+    ``fs.fit_transform(PCA(2), domain="features")`` makes one; it need not be named.
 
-    def __hash__(self) -> int:
-        return hash(type(self))
+    Parameters
+    ----------
+    transformer : sklearn estimator, or dict
+        Copied, never changed; or how a config writes it, ``{"model": name, "kwargs": {...}}``.
 
-    def __repr__(self) -> str:
-        return f"sklearn/{self.estimator!r}"
+    Raises
+    ------
+    ScalerError
+        If it does not fit and transform.
+    """
 
-    def _mapped(self, method: Any, values: np.ndarray) -> np.ndarray:
-        if len(values) == 0:
-            return np.zeros(values.shape, dtype=values.dtype if values.dtype.kind == "f" else np.float64)
-        return np.asarray(method(_ravelled(values))).reshape(values.shape)
+    def __init__(self, transformer: Any) -> None:
+        if isinstance(transformer, dict):
+            super().__init__(_checked(read(transformer, where="the transformer of a scaler")))
+        else:
+            super().__init__(_copied(transformer))
 
-    @contextmanager
-    def _explained(self, method: str) -> Iterator[None]:
-        from sklearn.exceptions import NotFittedError
+    @classmethod
+    def factory_for(cls, target: Any) -> Callable[..., ScikitScaler]:
+        """Return a function that makes scalers of a transformer, or of a class from its arguments."""
+        named = _named(target if isinstance(target, type) else type(target))
+        if isinstance(target, type):
+            return named or (lambda **kwargs: cls(make(target, kwargs, node=target.__name__)))
+        kept = _copied(target)
+        if named is not None:
+            return lambda: named.around(_copied(kept))
+        return lambda: cls(kept)
 
-        try:
-            yield
-        except MMLError:
-            raise
-        except NotFittedError as cause:
-            raise ScalerError(
-                f"sklearn/{self.transformer} is not fitted.", hint="Call fit, or FeatureSet.fit_transform."
-            ) from cause
-        except Exception as cause:
-            raise ScalerError(f"sklearn/{self.transformer} failed in {method}: {cause}") from cause
+    @property
+    def title(self) -> str:
+        """How messages call it."""
+        return type(self.estimator).__name__
+
+    def get_config(self) -> Config:
+        """Return the transformer's name and the arguments that differ from their defaults."""
+        written = {"model": name_of(type(self.estimator)), "kwargs": arguments_of(self.estimator)}
+        return {"scaler": "sklearn/Transformer", "transformer": written}
+
+    @classmethod
+    def from_config(cls, config: Config) -> Self:
+        """Build an equal scaler, not fitted."""
+        known = checked_config(
+            config, "a Transformer of scikit-learn", required=("transformer",), optional=("scaler",)
+        )
+        return cls(known["transformer"])
 
 
-class StandardScaler(ScikitScaler):
+class StandardScaler(NamedScaler):
     """Mean 0 and variance 1 per feature."""
 
     transformer = "StandardScaler"
 
 
-class MinMaxScaler(ScikitScaler):
+class MinMaxScaler(NamedScaler):
     """From smallest to largest value onto a range, per feature."""
 
     transformer = "MinMaxScaler"
 
 
-class MaxAbsScaler(ScikitScaler):
+class MaxAbsScaler(NamedScaler):
     """Divides by the largest absolute value, per feature."""
 
     transformer = "MaxAbsScaler"
 
 
-class RobustScaler(ScikitScaler):
+class RobustScaler(NamedScaler):
     """Subtracts the median and divides by the range between two quantiles, per feature."""
 
     transformer = "RobustScaler"
 
 
-class QuantileTransformer(ScikitScaler):
+class QuantileTransformer(NamedScaler):
     """Replaces values by their ranks, per feature."""
 
     transformer = "QuantileTransformer"
 
 
-class PowerTransformer(ScikitScaler):
+class PowerTransformer(NamedScaler):
     """Bends values towards a normal distribution, per feature."""
 
     transformer = "PowerTransformer"
 
 
-class Normalizer(ScikitScaler):
+class Normalizer(NamedScaler):
     """Scales every sample to length 1."""
 
     transformer = "Normalizer"
 
 
-def _ravelled(values: np.ndarray) -> np.ndarray:
-    width = int(np.prod(values.shape[1:], dtype=np.int64))
-    return values if values.ndim == 2 else values.reshape(len(values), width)
+class Binarizer(NamedScaler):
+    """1 above a threshold, else 0."""
+
+    transformer = "Binarizer"
+
+
+class KBinsDiscretizer(NamedScaler):
+    """The number of the bin that a value falls into, per feature."""
+
+    transformer = "KBinsDiscretizer"
+
+
+class PolynomialFeatures(NamedScaler):
+    """Products of features up to a degree: other features than it gets."""
+
+    transformer = "PolynomialFeatures"
+
+
+class SplineTransformer(NamedScaler):
+    """A basis of splines per feature: more features than it gets."""
+
+    transformer = "SplineTransformer"
+
+
+def _named(cls: type) -> type[NamedScaler] | None:
+    """Return the scaler that is registered for this very class of transformers."""
+    for one in NamedScaler.__subclasses__():
+        if one.transformer == cls.__name__ and one.wrapped_class() is cls:
+            return one
+    return None
+
+
+def _copied(transformer: Any) -> Any:
+    """Return an unfitted copy of a transformer."""
+    from sklearn.base import clone
+
+    _checked(transformer)
+    try:
+        return clone(transformer)
+    except Exception as cause:
+        raise ScalerError(f"{type(transformer).__name__} cannot be copied: {cause}") from cause
+
+
+def _checked(transformer: Any) -> Any:
+    title = transformer.__name__ if isinstance(transformer, type) else type(transformer).__name__
+    for method in ("fit", "transform", "get_params"):
+        if isinstance(transformer, type) or not hasattr(transformer, method):
+            raise ScalerError(
+                f"{title} is no scaler: it has no {method}.",
+                expected="a transformer with fit and transform, such as sklearn.decomposition.PCA()",
+            )
+    return transformer
