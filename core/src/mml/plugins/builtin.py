@@ -18,6 +18,22 @@ _DECLARED: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "scalers": {
         "standard": ("mml.processing.scalers:StandardScaler", "Mean 0 and standard deviation 1 per column."),
         "minmax": ("mml.processing.scalers:MinMaxScaler", "From smallest to largest value onto a range."),
+        "maxabs": ("mml.processing.scalers:MaxAbsScaler", "The largest absolute value becomes 1."),
+        "robust": ("mml.processing.scalers:RobustScaler", "Median and quantile range; ignores outliers."),
+        "per_sample_minmax": (
+            "mml.processing.scalers:PerSampleMinMaxScaler",
+            "Each sample from its own smallest to its own largest value onto a range.",
+        ),
+        "per_sample_zero": (
+            "mml.processing.scalers:PerSampleZeroStart",
+            "Each sample shifted so that it starts at zero, or at an offset.",
+        ),
+        "negate": ("mml.processing.scalers:NegateScaler", "The opposite sign."),
+        "absolute": ("mml.processing.scalers:AbsoluteScaler", "The value without its sign."),
+        "segmented": (
+            "mml.processing.scalers:SegmentedScaler",
+            "Each segment of a sample by itself.",
+        ),
     },
     "splitters": {
         "random": ("mml.processing.splitters:RandomSplitter", "Random rows, grouped or stratified."),
@@ -25,6 +41,13 @@ _DECLARED: Mapping[str, Mapping[str, tuple[str, str]]] = {
     },
     "samplers": {
         "simple": ("mml.processing.samplers:SimpleSampler", "Batches of rows, in order or shuffled."),
+        "paired": ("mml.processing.samplers:PairedSampler", "Every row with a partner by conditions."),
+        "triplet": (
+            "mml.processing.samplers:TripletSampler",
+            "Every row with one like it and one unlike it.",
+        ),
+        "n": ("mml.processing.samplers:NSampler", "Every row with partners in any number of roles."),
+        "aligned": ("mml.processing.samplers:AlignedSampler", "Rows of several FeatureSets that match."),
     },
     "merge_nodes": {
         "concat": ("mml.graph.nodes:ConcatNode", "Concatenates its upstreams along an axis."),
