@@ -25,7 +25,10 @@ N_ROWS = 24
 def tables(draw):
     """Columns of few different values, so that groups, ties and lonely rows all occur."""
     n_rows = draw(st.integers(2, 16))
-    column = lambda values: st.lists(values, min_size=n_rows, max_size=n_rows)  # noqa: E731 -- named below
+
+    def column(values):
+        return st.lists(values, min_size=n_rows, max_size=n_rows)
+
     return {
         "cell": draw(column(st.sampled_from("abc"))),
         "day": draw(column(st.integers(0, 3))),
@@ -508,7 +511,7 @@ class TestForms:
         sampler = NSampler(batch_size=2, conditions={"same": {"cell": "similar"}})
         assert sampler.conditions["same"] == (SimilarityCondition("cell"),)
         assert "same" in sampler.conditions
-        with pytest.raises(SamplerError, match="Did you mean 'same'|no role 'sane'"):
+        with pytest.raises(SamplerError, match="no role 'sane'"):
             sampler.conditions["sane"]
 
     def test_a_transformed_column_is_compared_where_it_is_named(self):

@@ -1,16 +1,18 @@
 """From symbolic bindings to lanes and running samplers, for one execution of a phase.
 
 Bindings with equal samplers over the same rows share one running sampler, so that it makes its batches once.
+Bindings with equal aligning samplers share one over the rows of all of them, each taking its stream.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from mml.context import ExperimentContext
-from mml.data import FeatureSetReference, FeatureSetView
+from mml.data import FeatureSet, FeatureSetReference, FeatureSetView
 from mml.errors import MMLError, PhaseError, did_you_mean
 from mml.experiment.phases.input_binding import EVERY_HEAD, InputBinding
 from mml.graph import GraphNode, ModelGraph
@@ -31,6 +33,8 @@ class BoundInputs:
         Running samplers, each once.
     sampler_of : mapping of str to int
         By lane name: the index of its sampler.
+    stream_of : mapping of str to (str or None)
+        By lane name: which stream of the sampler reaches it; None for the only one.
     views : mapping of str to FeatureSetView
         By lane name: the rows it draws from.
     """
@@ -38,6 +42,7 @@ class BoundInputs:
     lanes: tuple[Lane, ...]
     samplers: tuple[Any, ...]
     sampler_of: Mapping[str, int]
+    stream_of: Mapping[str, str | None]
     views: Mapping[str, FeatureSetView]
 
 
@@ -49,6 +54,34 @@ class _Target:
     head: str
     reference: FeatureSetReference
     binding: InputBinding
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The rows and the sampler of one head input, looked up."""
+
+    target: _Target
+    featureset: FeatureSet
+    view: FeatureSetView
+    sampler: Any
+
+    @property
+    def aligns(self) -> bool:
+        """Whether the sampler draws from the FeatureSets of several bindings at once."""
+        return bool(getattr(self.sampler, "aligns", False))
+
+    @property
+    def stream(self) -> str | None:
+        """The stream that reaches the head; of an aligning sampler, the FeatureSet's label by default."""
+        named = self.target.binding.stream
+        return self.featureset.label if named is None and self.aligns else named
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What sources that share one running sampler have in common."""
+        if self.aligns:
+            return ("aligned", self.sampler.key())
+        return (self.sampler.key(), self.featureset.uuid, self.target.binding.split)
 
 
 def bind_inputs(
@@ -79,44 +112,87 @@ def bind_inputs(
 
     Raises
     ------
-    PhaseError, SplitError
-        If a node, FeatureSet or split does not exist, or a head is bound twice.
+    PhaseError, SplitError, SamplerError
+        If a node, FeatureSet, split or stream does not exist, a head is bound twice, or a sampler and its
+        rows do not fit each other.
     """
     targets = _targets(bindings, graph, list(graph.head_nodes if heads is None else heads), phase)
-    lanes: list[Lane] = []
-    samplers: list[Any] = []
-    keys: dict[Any, int] = {}
-    sampler_of: dict[str, int] = {}
-    views: dict[str, FeatureSetView] = {}
+    sources = []
     for target in targets:
-        where = {"phase": phase, "node": target.head}
-        try:
-            featureset = target.reference.resolve(context)
-            split = target.binding.split
-            view = featureset.view() if split is None else featureset[split]
-            sampler = _sampler(target.binding.sampler, view, default_batch_size)
-            key = (sampler.key(), featureset.uuid, split, target.binding.stream)
-            if key not in keys:
-                keys[key] = len(samplers)
-                stream_seed = derive_seed(seed, "sampler", featureset.label, str(split), phase)
-                samplers.append(sampler.bind(view, seed=stream_seed, stream=target.binding.stream))
-        except MMLError as error:
-            raise error.located(where) from error.__cause__
-        running = samplers[keys[key]]
-        sampler_of[target.lane] = keys[key]
-        views[target.lane] = view
-        lanes.append(
-            Lane(
-                name=target.lane,
-                head=target.head,
-                source=featureset.snapshot(),
-                columns=target.reference.columns(featureset),
-                combine=target.reference.combine,
-                roles=tuple(running.epoch(0).order),
-                rows=view.rows,
+        with _located(phase, target.head):
+            sources.append(_looked_up(target, context, default_batch_size))
+    shared: dict[tuple[Any, ...], list[_Source]] = {}
+    for source in sources:
+        shared.setdefault(source.key, []).append(source)
+    running: dict[tuple[Any, ...], Any] = {}
+    for key, group in shared.items():
+        with _located(phase, group[0].target.head):
+            running[key] = _bound(group, phase=phase, seed=seed)
+    lanes = []
+    for source in sources:
+        with _located(phase, source.target.head):
+            lanes.append(_lane(source, running[source.key]))
+    numbers = {key: number for number, key in enumerate(running)}
+    return BoundInputs(
+        tuple(lanes),
+        tuple(running.values()),
+        sampler_of={one.target.lane: numbers[one.key] for one in sources},
+        stream_of={one.target.lane: one.stream for one in sources},
+        views={one.target.lane: one.view for one in sources},
+    )
+
+
+@contextmanager
+def _located(phase: str, node: str) -> Iterator[None]:
+    try:
+        yield
+    except MMLError as error:
+        raise error.located({"phase": phase, "node": node}) from error.__cause__
+
+
+def _looked_up(target: _Target, context: ExperimentContext, batch_size: int | None) -> _Source:
+    featureset = target.reference.resolve(context)
+    split = target.binding.split
+    view = featureset.view() if split is None else featureset[split]
+    return _Source(target, featureset, view, _sampler(target.binding.sampler, view, batch_size))
+
+
+def _bound(group: Sequence[_Source], *, phase: str, seed: int) -> Any:
+    """Bind the sampler that some sources share, once."""
+    first = group[0]
+    rows: Any = first.view
+    if first.aligns:
+        streams = _streams(group)
+        rows = {name: one.view for name, one in streams.items()}
+        first = streams.get(getattr(first.sampler, "primary", None), first)
+    named = (first.featureset.label, str(first.target.binding.split), phase)
+    return first.sampler.bind(rows, seed=derive_seed(seed, "sampler", *named))
+
+
+def _streams(group: Sequence[_Source]) -> dict[str | None, _Source]:
+    streams: dict[str | None, _Source] = {}
+    for one in group:
+        known = streams.setdefault(one.stream, one)
+        if known.view.label != one.view.label or known.featureset is not one.featureset:
+            raise PhaseError(
+                f"Two bindings give the stream {one.stream!r} different rows.",
+                found=f"{known.view.label} and {one.view.label}",
+                hint="Name the streams: stream=... in each binding.",
             )
-        )
-    return BoundInputs(tuple(lanes), tuple(samplers), sampler_of, views)
+    return streams
+
+
+def _lane(source: _Source, running: Any) -> Lane:
+    target = source.target
+    return Lane(
+        name=target.lane,
+        head=target.head,
+        source=source.featureset.snapshot(),
+        columns=target.reference.columns(source.featureset),
+        combine=target.reference.combine,
+        roles=running.epoch(0).stream(source.stream).roles,
+        rows=source.view.rows,
+    )
 
 
 def _targets(

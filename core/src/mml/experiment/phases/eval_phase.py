@@ -65,10 +65,27 @@ class EvalPhase(ExperimentPhase):
 
     @classmethod
     def from_split(
-        cls, label: str, *, split: str | None, losses: Sequence[AppliedLoss] = (), **settings: Any
+        cls,
+        label: str,
+        *,
+        split: str | None,
+        sampler: Any = None,
+        losses: Sequence[AppliedLoss] = (),
+        **settings: Any,
     ) -> Self:
-        """Evaluate one split, which every head node reads."""
-        return cls(label, input_sources=[every_head(split)], losses=losses, **settings)
+        """Evaluate one split, which every head node reads.
+
+        Parameters
+        ----------
+        split : str or None
+            The whole FeatureSet where None.
+        sampler : sampler, optional
+            Makes the batches; chunks of rows in order where left out. An `AlignedSampler` lets heads read
+            several FeatureSets, one with roles gives every row its partners.
+        losses, **settings
+            As for the constructor.
+        """
+        return cls(label, input_sources=[every_head(split, sampler)], losses=losses, **settings)
 
     @property
     def default_batch_size(self) -> int | None:
@@ -103,7 +120,7 @@ class EvalPhase(ExperimentPhase):
                 "An EvalPhase reads one FeatureSet and split.",
                 where={"phase": self.label},
                 found=", ".join(sorted(sources)),
-                hint="Make an EvalPhase for each of them.",
+                hint="Make an EvalPhase for each of them, or align them: sampler=AlignedSampler(...).",
             )
 
     def get_config(self) -> Config:

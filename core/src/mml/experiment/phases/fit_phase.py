@@ -12,7 +12,6 @@ from mml.experiment.phases.execution_context import ExecutionContext
 from mml.experiment.phases.input_binding import InputBinding
 from mml.experiment.phases.phase import ExperimentPhase, every_head
 from mml.experiment.results import FitResults, PhaseResults
-from mml.processing import BatchView
 from mml.protocols import Config
 
 
@@ -48,9 +47,9 @@ class FitPhase(ExperimentPhase):
         self.freeze_after_fit = freeze_after_fit
 
     @classmethod
-    def from_split(cls, label: str, *, split: str | None, **settings: Any) -> Self:
-        """Fit on one split, which every head node reads."""
-        return cls(label, input_sources=[every_head(split)], **settings)
+    def from_split(cls, label: str, *, split: str | None, sampler: Any = None, **settings: Any) -> Self:
+        """Fit on one split, which every head node reads; all rows in order where there is no sampler."""
+        return cls(label, input_sources=[every_head(split, sampler)], **settings)
 
     @property
     def default_batch_size(self) -> int | None:
@@ -64,7 +63,7 @@ class FitPhase(ExperimentPhase):
     def iter_execution(self, inputs: BoundInputs) -> Iterator[ExecutionContext]:
         """Yield one context with the whole data, in the order of a binding's sampler where it has one."""
         epochs = [sampler.epoch(0) for sampler in inputs.samplers]
-        whole = tuple(BatchView(epoch.rows(0, len(epoch))) for epoch in epochs)
+        whole = tuple(epoch.view(0, len(epoch)) for epoch in epochs)
         yield from self._contexts(inputs, 0, [whole], 1)
 
     def get_config(self) -> Config:

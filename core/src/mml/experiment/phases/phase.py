@@ -116,7 +116,10 @@ class ExperimentPhase(ABC):
                 self.label,
                 epoch=epoch,
                 batch=batch,
-                views={name: views[number] for name, number in inputs.sampler_of.items()},
+                views={
+                    name: views[number].stream(inputs.stream_of[name])
+                    for name, number in inputs.sampler_of.items()
+                },
                 lanes=lanes,
                 is_last=batch == n_steps - 1,
             )

@@ -72,10 +72,6 @@ def scheduled(
             continue
         turn, active = divmod(step, len(epochs))
         yield tuple(
-            views[turn % len(views)] if number == active else _masked(views[turn % len(views)])
+            views[turn % len(views)] if number == active else views[turn % len(views)].masked_like()
             for number, views in enumerate(epochs)
         )
-
-
-def _masked(view: BatchView) -> BatchView:
-    return BatchView.masked(view.n_rows, roles=view.roles)

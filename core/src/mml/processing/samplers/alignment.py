@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,7 @@ from mml.data.schema import RAW
 from mml.errors import SamplerError
 
 BY_UUID = ("sample_uuid", "sample_uuids")
-_COMPARABLE = {
-    "b": "truth values",
-    "i": "numbers",
-    "u": "numbers",
-    "f": "numbers",
-    "M": "times",
-    "m": "durations",
-}
+_COMPARABLE = {**dict.fromkeys("iuf", "numbers"), "b": "truth values", "M": "times", "m": "durations"}
 
 
 def partner_positions(view: FeatureSetView, other: FeatureSetView, *, by: tuple[str, ...]) -> np.ndarray:
@@ -65,7 +59,7 @@ def partner_positions(view: FeatureSetView, other: FeatureSetView, *, by: tuple[
 
 def _codes(
     view: FeatureSetView, other: FeatureSetView, by: tuple[str, ...]
-) -> tuple[np.ndarray, np.ndarray, Any]:
+) -> tuple[np.ndarray, np.ndarray, Callable[[int], str]]:
     """Return codes that agree where the keys of two rows do, and a function that tells a row's key."""
     if by[0] in BY_UUID:
         mine, theirs = _uuid_codes(view, other)

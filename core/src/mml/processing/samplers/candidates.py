@@ -33,7 +33,7 @@ class Rule:
         """Return for pairs of positions, each ``(k,)``, whether the rule holds: bool ``(k,)``."""
         with np.errstate(over="ignore"):
             agree = np.abs(self.values[left] - self.values[right]) <= self.tolerance
-        return agree if self.is_similar else ~agree
+        return np.asarray(agree if self.is_similar else ~agree)
 
 
 class Candidates:
@@ -85,8 +85,8 @@ class Candidates:
         """How many other rows the rule allows for each run of equal values, int64 ``(n_runs,)``."""
         agreeing = self.stop - self.start
         if self.rule.is_similar:
-            return agreeing - 1
-        return self.group_stop - self.group_start - agreeing
+            return np.asarray(agreeing - 1)
+        return np.asarray(self.group_stop - self.group_start - agreeing)
 
     @property
     def total(self) -> int:

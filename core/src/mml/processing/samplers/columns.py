@@ -62,4 +62,4 @@ def comparable_numbers_of(view: FeatureSetView, column: str) -> np.ndarray:
     values = values.reshape(-1)
     lowest, highest = int(values.min()), int(values.max())
     beyond = max(abs(lowest), abs(highest)) > _WHOLE and highest - lowest <= _WHOLE
-    return (values - values.min() if beyond else values).astype(np.float64)
+    return np.asarray(values - values.min() if beyond else values, dtype=np.float64)

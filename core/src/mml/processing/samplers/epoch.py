@@ -85,7 +85,7 @@ class Epoch(Sequence[BatchView]):
         return BatchView.of_streams({name: self._cut(name, start, stop) for name in self._streams})
 
     def rows(self, start: int, stop: int) -> dict[str, np.ndarray]:
-        """Return the rows of batches ``start`` to ``stop - 1`` of the only stream, per role, without a copy."""
+        """Return the rows of batches ``start`` to ``stop - 1`` of the only stream, per role, uncopied."""
         one_stream(self._streams, None, what="sampler")
         return self._cut(next(iter(self._streams)), start, stop)
 

@@ -1,7 +1,7 @@
 """`Matching`: partners that fulfil several conditions at once, drawn without looking at all pairs.
 
-One condition is solved by a sorted order (`Candidates`); what the others ask for is checked on what was drawn,
-and drawn again where it fails. The few rows that stay are solved exactly, by classes of equal rows.
+One condition is solved by a sorted order (`Candidates`); what the others ask for is checked on what was
+drawn, and drawn again where it fails. The few rows that stay are solved exactly, by classes of equal rows.
 """
 
 from __future__ import annotations
@@ -195,4 +195,4 @@ def _blocks(total: np.ndarray) -> Iterator[slice]:
 def _ragged(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Return ``starts[i]`` to ``starts[i] + lengths[i] - 1`` for every i, one behind the other."""
     ends = np.cumsum(lengths)
-    return np.arange(int(ends[-1])) + np.repeat(starts - (ends - lengths), lengths)
+    return np.asarray(np.arange(int(ends[-1])) + np.repeat(starts - (ends - lengths), lengths))

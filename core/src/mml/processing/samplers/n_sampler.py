@@ -24,10 +24,9 @@ class NSampler(RoleSampler):
 
     Examples
     --------
-    >>> other_day = {"cell": "similar", "day": "dissimilar"}
-    >>> sampler = NSampler(batch_size=8, conditions={"other_day": other_day, "other_cell": {"cell": "dissimilar"}})
-    >>> sampler.roles
-    ('anchor', 'other_day', 'other_cell')
+    >>> conditions = {"later": {"cell": "similar", "day": "dissimilar"}, "other": {"cell": "dissimilar"}}
+    >>> NSampler(batch_size=8, conditions=conditions).roles
+    ('anchor', 'later', 'other')
     """
 
     conditions: Any
