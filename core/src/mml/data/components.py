@@ -92,6 +92,28 @@ def build_splitter(config: Config) -> SplitterLike:
     return cast("SplitterLike", _from_config(cls, config, name))
 
 
+def check_splitter_names(config: Any) -> None:
+    """Refuse the Python paths in a splitter's config that nobody vouches for, while a file is read.
+
+    Nothing is imported; a registered name may belong to a plugin that is not installed.
+
+    Raises
+    ------
+    ConfigError
+        Naming the first path: of the splitter, or of a function among its settings.
+    """
+    if isinstance(config, list):
+        for one in config:
+            check_splitter_names(one)
+    if isinstance(config, dict):
+        for key, value in config.items():
+            if key in ("splitter", "function") and isinstance(value, str):
+                if "." in value and "/" not in value:
+                    registry("splitters").resolve(value)
+            else:
+                check_splitter_names(value)
+
+
 def _class_named(name: str, kind: str) -> type[Any]:
     found = registry(kind).load(name)
     if not isinstance(found, type) or not hasattr(found, "from_config"):

@@ -1,7 +1,7 @@
 """Conditions on columns, evaluated to a mask over rows.
 
 A condition looks at raw values unless its column name says otherwise, so that the same condition means
-the same rows before and after a scaler. Null values match nothing but an explicit None.
+the same rows before and after a scaler. Missing values match nothing but an explicit None or NaN.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from mml.data.arrow_columns import to_arrow
+from mml.data.coded_strings import CodedStrings, coded_strings
+from mml.data.comparisons import is_one_of
 from mml.data.rows import count
 from mml.data.schema import RAW, TRANSFORMED
 from mml.errors import ColumnError, DataError, did_you_mean
@@ -20,11 +22,17 @@ from mml.errors import ColumnError, DataError, did_you_mean
 if TYPE_CHECKING:
     import pyarrow.compute as pc
 
-    from mml.data.access import Window
+    from mml.data.access import ColumnAccess, Window
 
 Conditions: TypeAlias = "Mapping[str, Any] | pc.Expression"
+MANY = (set, frozenset, list, tuple, range, np.ndarray)
+"""The types whose values stand for "one of these"."""
 _POSITION = "\x00position"
-_MANY = (set, frozenset, list, tuple, np.ndarray)
+
+
+def matches(rows: ColumnAccess, conditions: Conditions) -> np.ndarray:
+    """Return which rows of a FeatureSet or a view fulfil all conditions, bool ``(n,)``; see `matching`."""
+    return matching(rows._window(), conditions)
 
 
 def matching(window: Window, conditions: Conditions) -> np.ndarray:
@@ -36,7 +44,16 @@ def matching(window: Window, conditions: Conditions) -> np.ndarray:
         What is looked at.
     conditions : mapping of str to condition, or pyarrow.compute.Expression
         Column → a scalar (equal), a set or list (one of), a callable (the column's array to a mask, or one
-        value to True or False), or an expression. An expression names columns as selections do.
+        value to True or False), or an expression. An expression names columns as selections do. Times are
+        compared with datetimes, `numpy.datetime64` or ISO strings; in a column with a time zone, those
+        without one are UTC.
+
+    Raises
+    ------
+    ColumnError
+        If a column does not exist.
+    DataError
+        If a column cannot be compared with a value, or a callable fails or gives no truth values.
     """
     if isinstance(conditions, _expression_type()):
         return _expression(window, conditions)
@@ -48,30 +65,31 @@ def matching(window: Window, conditions: Conditions) -> np.ndarray:
     for column, condition in conditions.items():
         if isinstance(condition, _expression_type()):
             mask &= _expression(window, condition)
-            continue
-        mask &= _one(_column(window, column), condition, column)
+        else:
+            mask &= _one(window, _full_name(window, column), condition)
     return mask
 
 
-def _column(window: Window, column: str) -> np.ndarray:
+def _full_name(window: Window, column: str) -> str:
     names = window.schema.select([column], rep=RAW) if not _names_representation(column) else ()
     names = names or window.schema.select([column])
     if len(names) != 1:
         raise ColumnError(f"A condition is on one column; {column!r} fits {len(names)}.")
-    return window.source.take(names[0], window.rows)
+    return names[0]
 
 
 def _names_representation(column: str) -> bool:
     return isinstance(column, str) and column.rpartition(".")[2] in (RAW, TRANSFORMED)
 
 
-def _one(values: np.ndarray, condition: Any, column: str) -> np.ndarray:
+def _one(window: Window, column: str, condition: Any) -> np.ndarray:
     if callable(condition):
-        return _called(values, condition, column)
-    values = _scalars(values, column)
-    if isinstance(condition, _MANY):
-        return _is_one_of(values, list(condition), column)
-    return _equal(values, condition, column)
+        return _called(window.source.take(column, window.rows), condition, column)
+    values: np.ndarray | CodedStrings | None = coded_strings(window.source, column, window.rows)
+    if values is None:
+        values = _scalars(window.source.take(column, window.rows), column)
+    wanted = condition if isinstance(condition, MANY) else [condition]
+    return is_one_of(values, wanted, window.schema[column])
 
 
 def _scalars(values: np.ndarray, column: str) -> np.ndarray:
@@ -81,31 +99,6 @@ def _scalars(values: np.ndarray, column: str) -> np.ndarray:
         f"The samples of {column!r} are tensors; comparing them needs a function.",
         found=f"shape {values.shape[1:]}",
         hint="Give a callable that takes the array (n, ...) and returns a mask (n,).",
-    )
-
-
-def _equal(values: np.ndarray, wanted: Any, column: str) -> np.ndarray:
-    if values.dtype != object and isinstance(wanted, str):
-        raise _incomparable(values, wanted, column)
-    result = np.asarray(values == wanted)
-    if result.shape != values.shape or result.dtype != bool:
-        raise _incomparable(values, wanted, column)
-    return result
-
-
-def _is_one_of(values: np.ndarray, wanted: list[Any], column: str) -> np.ndarray:
-    mask = np.zeros(len(values), dtype=bool)
-    if values.dtype != object and any(isinstance(one, str) for one in wanted):
-        raise _incomparable(values, wanted, column)
-    if values.dtype == object:
-        allowed = set(wanted)
-        return np.fromiter((value in allowed for value in values.tolist()), dtype=bool, count=len(values))
-    return np.isin(values, wanted) if wanted else mask
-
-
-def _incomparable(values: np.ndarray, wanted: Any, column: str) -> DataError:
-    return DataError(
-        f"{column!r} cannot be compared with {wanted!r}.", expected=f"a value like {values.dtype}"
     )
 
 
@@ -140,13 +133,11 @@ def _expression_type() -> type:
 
 def _expression(window: Window, expression: pc.Expression) -> np.ndarray:
     text = str(expression)
-    columns: dict[str, pa.Array] = {}
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {}
     forms = _unambiguous(window)
     for form, name in forms.items():
         if form in text:
-            values = window.source.take(name, window.rows)
-            array = to_arrow(values)
-            columns[form] = array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+            columns[form] = _arrow_column(window, name)
     if not columns:
         raise ColumnError(f"The expression names no column: {text}", hint=did_you_mean(text, forms))
     n_rows = count(window.rows)
@@ -162,6 +153,16 @@ def _expression(window: Window, expression: pc.Expression) -> np.ndarray:
     mask = np.zeros(n_rows, dtype=bool)
     mask[kept.to_numpy()] = True
     return mask
+
+
+def _arrow_column(window: Window, name: str) -> pa.Array | pa.ChunkedArray:
+    if window.source.chain(name):
+        return to_arrow(window.source.take(name, window.rows))
+    stored = window.source.collection.take_table(window.rows, [name]).column(0)
+    if not pa.types.is_dictionary(stored.type):
+        return stored
+    decoded = [chunk.dictionary_decode() for chunk in stored.chunks]
+    return pa.chunked_array(decoded, type=stored.type.value_type)
 
 
 def _unambiguous(window: Window) -> dict[str, str]:

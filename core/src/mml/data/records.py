@@ -7,7 +7,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from mml.data.components import build_scaler, build_splitter, scaler_config, splitter_config
+from mml.data.components import (
+    build_scaler,
+    build_splitter,
+    check_splitter_names,
+    scaler_config,
+    splitter_config,
+)
 from mml.data.lineage import FitLineage
 from mml.data.protocols import ScalerLike, SplitterLike
 from mml.errors import ConfigError, MMLError, ScalerError, SplitError, StateError, listed
@@ -69,6 +75,7 @@ class SplitterRecord:
         """Build an equal record."""
         try:
             names = tuple(config["names"])
+            check_splitter_names(config["splitter"])
             return cls(config["splitter"], config["source"], names, reason=config.get("reason"))
         except (KeyError, TypeError) as cause:
             raise ConfigError("This is no config of a SplitterRecord.", found=repr(config)) from cause

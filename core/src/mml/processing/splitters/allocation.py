@@ -67,7 +67,7 @@ def strata_table(
     least = np.floor(counts[:, np.newaxis] * shares + 1e-9).astype(np.int64)
     extra = _rounded(counts * n_alike, least * n_alike[:, np.newaxis], sizes, shares)
     extra -= least * n_alike[:, np.newaxis]
-    table = least[kind]
+    table: np.ndarray = least[kind]
     alike = np.split(np.argsort(kind, kind="stable"), np.cumsum(n_alike)[:-1])
     for members, more in zip(alike, extra, strict=True):
         # No split has more extra rows than there are members, so that going round gives nobody two of one.

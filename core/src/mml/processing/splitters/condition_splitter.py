@@ -10,22 +10,21 @@ import numpy as np
 
 from mml.configuration import checked_config
 from mml.data import FeatureSetView
-from mml.errors import ConfigError, SplitError
-from mml.plugins import registry
+from mml.data.conditions import matches
+from mml.errors import ConfigError, MMLError, SplitError
+from mml.processing.splitters.written_conditions import read_conditions, written_conditions
 from mml.protocols import Config
 
-_SETS = (set, frozenset, tuple, list, np.ndarray)
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ConditionSplitter:
     """Divides rows by conditions on columns.
 
     Parameters
     ----------
     conditions : mapping of str to conditions
-        Split → column → a scalar, a set of allowed values or a callable; or a pyarrow expression. No row may
-        fulfil those of two splits.
+        Split → column → a scalar, a set of allowed values or a callable; or a pyarrow expression. What they
+        mean is as in `FeatureSetView.filter`. No row may fulfil those of two splits.
     rest : str, optional
         The split for rows that fulfil none; without it, such rows are an error.
 
@@ -43,7 +42,11 @@ class ConditionSplitter:
             raise SplitError(
                 "Conditions are a mapping from split names to conditions.", found=repr(self.conditions)[:80]
             )
-        if self.rest is not None and self.rest in self.conditions:
+        if self.rest is not None and (not isinstance(self.rest, str) or not self.rest.strip()):
+            raise SplitError(
+                "The split for the rest needs a name.", expected="a non-empty string", found=repr(self.rest)
+            )
+        if self.rest in self.conditions:
             raise SplitError(f"The split {self.rest!r} has conditions of its own and cannot take the rest.")
         object.__setattr__(self, "conditions", dict(self.conditions))
 
@@ -55,25 +58,28 @@ class ConditionSplitter:
         SplitError
             If a row fulfils the conditions of two splits, or of none and there is no `rest`.
         """
-        labels = np.full(view.n_samples, -1, dtype=np.int64)
         names = list(self.conditions)
-        own = view.rows
+        labels = np.full(view.n_samples, len(names), dtype=np.min_scalar_type(len(names)))
         for number, (name, conditions) in enumerate(self.conditions.items()):
-            mask = np.isin(own, view.filter(conditions).rows)
-            twice = mask & (labels >= 0)
+            try:
+                mask = matches(view, conditions)
+            except MMLError as error:
+                error.located({"split": name})
+                raise
+            twice = mask & (labels < len(names))
             if twice.any():
-                row = int(np.argmax(twice))
+                position = int(np.argmax(twice))
                 raise SplitError(
-                    f"{int(twice.sum())} rows belong to both {names[labels[row]]!r} and {name!r}.",
-                    where={"view": view.label, "row": int(own[row])},
+                    f"{int(twice.sum())} rows belong to both {names[labels[position]]!r} and {name!r}.",
+                    where={"view": view.label, "row": int(view.rows[position])},
                     expected="conditions that exclude each other",
                 )
             labels[mask] = number
-        left = labels < 0
+        left = labels == len(names)
         if left.any() and self.rest is None:
             raise SplitError(
                 f"{int(left.sum())} of {view.n_samples} rows fulfil no condition.",
-                where={"view": view.label, "row": int(own[int(np.argmax(left))])},
+                where={"view": view.label, "row": int(view.rows[int(np.argmax(left))])},
                 hint="Name a split for them: rest='other'.",
             )
         parts = {name: np.flatnonzero(labels == number) for number, name in enumerate(names)}
@@ -87,7 +93,7 @@ class ConditionSplitter:
         ConfigError
             If a condition is a lambda or an expression, which cannot be written down.
         """
-        conditions = {name: _written_all(name, one) for name, one in self.conditions.items()}
+        conditions = {name: written_conditions(one, split=name) for name, one in self.conditions.items()}
         return {"splitter": "mml/condition", "conditions": conditions, "rest": self.rest}
 
     @classmethod
@@ -96,49 +102,23 @@ class ConditionSplitter:
         written = checked_config(
             config, "a ConditionSplitter", required=("conditions",), optional=("splitter", "rest")
         )
+        conditions = written["conditions"]
+        if not isinstance(conditions, Mapping):
+            raise ConfigError(
+                "The conditions of a ConditionSplitter are no mapping.", found=repr(conditions)[:80]
+            )
+        read = {name: read_conditions(one, split=name) for name, one in conditions.items()}
+        return cls(read, rest=written.get("rest"))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ConditionSplitter):
+            return NotImplemented
+        if self.rest != other.rest or list(self.conditions) != list(other.conditions):
+            return False
         try:
-            conditions = {
-                name: {column: _read(one) for column, one in columns.items()}
-                for name, columns in written["conditions"].items()
-            }
-            return cls(conditions, rest=written.get("rest"))
-        except (KeyError, TypeError, AttributeError) as cause:
-            raise ConfigError("This is no config of a ConditionSplitter.", found=repr(config)[:80]) from cause
+            return self.get_config() == other.get_config()
+        except ConfigError:
+            # Lambdas and expressions have no form to compare: they are equal where they are the same.
+            return self is other
 
-
-def _written_all(name: str, conditions: Any) -> dict[str, Any]:
-    if not isinstance(conditions, Mapping):
-        raise ConfigError(
-            f"The condition of the split {name!r} is an expression and cannot be written down.",
-            hint="Use scalars, sets or a registered function.",
-        )
-    return {column: _written(condition, name) for column, condition in conditions.items()}
-
-
-def _written(condition: Any, name: str) -> Any:
-    if isinstance(condition, _SETS):
-        values = [one.item() if isinstance(one, np.generic) else one for one in condition]
-        if isinstance(condition, (set, frozenset)):
-            # Sets have no order; a config must not depend on the hash seed.
-            values = sorted(values, key=lambda one: (type(one).__name__, one))
-        return {"one_of": [_scalar(one, name) for one in values]}
-    if callable(condition):
-        return {"function": registry("splitters").name_of(condition)}
-    return {"equals": _scalar(condition, name)}
-
-
-def _scalar(value: Any, name: str) -> Any:
-    value = value.item() if isinstance(value, np.generic) else value
-    if value is not None and not isinstance(value, (bool, int, float, str)):
-        raise ConfigError(
-            f"A condition of the split {name!r} cannot be written down.", found=repr(value)[:80]
-        )
-    return value
-
-
-def _read(written: Mapping[str, Any]) -> Any:
-    if "one_of" in written:
-        return set(written["one_of"])
-    if "function" in written:
-        return registry("splitters").load(written["function"])
-    return written["equals"]
+    __hash__ = None  # type: ignore[assignment]  # equality is by content, and nothing needs it as a key

@@ -122,6 +122,8 @@ def _fill_empty(labels: np.ndarray, group_sizes: np.ndarray, sizes: np.ndarray) 
         own = np.flatnonzero(labels == giver)
         moved = own[np.argmin(group_sizes[own])]
         labels[moved] = empty
-        counts[[giver, empty]] += (-1, 1)
-        rows[[giver, empty]] += (-group_sizes[moved], group_sizes[moved])
+        counts[giver] -= 1
+        counts[empty] += 1
+        rows[giver] -= group_sizes[moved]
+        rows[empty] += group_sizes[moved]
     return labels
