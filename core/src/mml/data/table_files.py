@@ -37,8 +37,8 @@ def read_parquet(path: FilePath | Sequence[FilePath], names: Iterable[str]) -> p
     """
     from pyarrow import dataset, parquet  # here: half of the import time of the whole floor
 
-    several = isinstance(path, Iterable) and not isinstance(path, (str, os.PathLike))
-    paths = [existing(one) for one in (path if several else [path])]
+    given = [path] if isinstance(path, (str, os.PathLike)) or not isinstance(path, Iterable) else path
+    paths = [existing(one) for one in given]
     if not paths:
         raise DataError("There is no file to read.", expected="a path, or a list of paths")
     wanted = list(dict.fromkeys(names))
