@@ -44,14 +44,19 @@ def quantiles(blocks: Iterable[np.ndarray], shares: Sequence[float]) -> np.ndarr
     counts = np.empty(width, dtype=np.int64)
     step = max(1, _HELD_BYTES // max(n_rows * itemsize, 1))
     for start in range(0, width, step):
-        held = _elements(blocks, slice(start, start + step), n_rows)
-        refuse_infinite(held.T)
-        for element, values in enumerate(held, start):
-            present = values[~np.isnan(values)] if values.dtype.kind == "f" else values
-            counts[element] = len(present)
-            found[:, element] = _quantiles(present, shares) if len(present) else np.nan
+        some = slice(start, min(start + step, width))
+        _fill(found[:, some], counts[some], _elements(blocks, some, n_rows), shares)
     require_values(counts.reshape(shape))
     return found.reshape(len(shares), *shape)
+
+
+def _fill(found: np.ndarray, counts: np.ndarray, held: np.ndarray, shares: Sequence[float]) -> None:
+    """Write quantiles ``(shares, elements)`` and how many values each element has."""
+    refuse_infinite(held.T)
+    for element, values in enumerate(held):
+        present = values[~np.isnan(values)] if values.dtype.kind == "f" else values
+        counts[element] = len(present)
+        found[:, element] = _quantiles(present, shares) if len(present) else np.nan
 
 
 def _measured(blocks: Iterable[np.ndarray]) -> tuple[int, tuple[int, ...], int]:

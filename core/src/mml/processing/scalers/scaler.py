@@ -30,7 +30,7 @@ class Scaler:
     [-1.0, 1.0]
     """
 
-    def __init__(self, scaler: Any, **kwargs: Any) -> None:
+    def __init__(self, scaler: Any, /, **kwargs: Any) -> None:
         if kwargs and not isinstance(scaler, (str, type)):
             raise ScalerError(
                 "Settings go with the name or class of a scaler.",
