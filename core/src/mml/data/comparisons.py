@@ -49,7 +49,8 @@ def is_one_of(values: np.ndarray | CodedStrings, wanted: Iterable[Any], spec: Co
     if values.dtype == object:
         allowed = set(_numbers(present, spec).tolist())
         found = (value in allowed for value in values.tolist())
-        return mask | np.fromiter(found, dtype=bool, count=len(values))
+        mask |= np.fromiter(found, dtype=bool, count=len(values))
+        return mask
     if values.dtype.kind in "mM":
         return mask | np.isin(values, _times(present, values.dtype, spec))
     return np.asarray(mask | np.isin(values, _held(_numbers(present, spec), values.dtype)))

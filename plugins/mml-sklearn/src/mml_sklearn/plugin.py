@@ -1,4 +1,5 @@
-"""What scikit-learn brings to MML, declared by name: the backend, every estimator, scalers, and data sets.
+"""What scikit-learn brings to MML, declared by name: the backend, every estimator, scalers,
+splitters, and data sets.
 
 This module is imported to list what is installed, so it imports no framework.
 """
@@ -33,6 +34,17 @@ _SCALERS = {
     "Transformer": "Any other transformer, given as an object or class.",
 }
 
+_SPLITTERS = {
+    "KFold": "Folds of consecutive, or shuffled, rows.",
+    "StratifiedKFold": "Folds in which each class keeps its share.",
+    "GroupKFold": "Folds of whole groups.",
+    "StratifiedGroupKFold": "Folds of whole groups in which classes keep their shares.",
+    "TimeSeriesSplit": "Folds whose training part lies before their test part.",
+    "ShuffleSplit": "Rows drawn at random for each fold.",
+    "StratifiedShuffleSplit": "Rows drawn at random for each fold, each class keeping its share.",
+    "GroupShuffleSplit": "Whole groups drawn at random for each fold.",
+}
+
 
 @hookimpl
 def mml_plugin() -> PluginInfo:
@@ -42,7 +54,7 @@ def mml_plugin() -> PluginInfo:
 
 @hookimpl
 def mml_components() -> Iterator[Component]:
-    """Declare the backend, the estimators, the scalers and the data sets."""
+    """Declare the backend, the estimators, the scalers, the splitters and the data sets."""
     yield Component(
         "backends",
         "sklearn",
@@ -57,6 +69,8 @@ def mml_components() -> Iterator[Component]:
         )
     for name, text in _SCALERS.items():
         yield Component("scalers", "sklearn", name, f"mml_sklearn.scalers:{name}", text)
+    for name, text in _SPLITTERS.items():
+        yield Component("splitters", "sklearn", name, f"mml_sklearn.splitters:{name}", text)
     for name, text in _DATASETS.items():
         yield Component("datasets", "sklearn", name, f"mml_sklearn.datasets:{name}", text)
 
