@@ -1,0 +1,50 @@
+"""Losses of several roles on torch: a function of the outputs of anchors, positives and negatives learns."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+import mml
+
+ROLES = ("anchor", "positive", "negative")
+
+
+def triplet_margin(anchor, positive, negative):
+    return torch.nn.functional.triplet_margin_loss(anchor, positive, negative, reduction="none")
+
+
+def _experiment() -> mml.Experiment:
+    rng = np.random.default_rng(0)
+    cell = np.arange(60) % 5
+    x = (np.eye(5, 6)[cell] + 0.4 * rng.normal(size=(60, 6))).astype(np.float32)
+    data = mml.FeatureSet.from_dict("rows", {"x": x, "cell": cell}, feature_keys="x", tag_keys="cell")
+    node = mml.ModelNode("net", mml.Model("torch/mlp", hidden=[16], output_shape=3), data)
+    graph = mml.ModelGraph([node], optimizer=mml.Optimizer("adam", lr=0.01))
+    return mml.Experiment("triplets", graph, seed=1)
+
+
+def _phase(loss, inputs, n_epochs) -> mml.TrainPhase:
+    return mml.TrainPhase.from_split(
+        "train",
+        split=None,
+        sampler=mml.TripletSampler(batch_size=16, by="cell", shuffle=True),
+        losses=[mml.AppliedLoss(loss, on="net", inputs=inputs, label="triplet")],
+        n_epochs=n_epochs,
+    )
+
+
+def test_a_function_of_three_roles_learns_the_cells_apart():
+    phase = _phase(triplet_margin, [f"outputs.{role}" for role in ROLES], 25)
+    losses = _experiment().run_phase(phase).metrics().where(name="train_loss").values
+    assert losses[-1] < 0.4 * losses[0]
+
+
+def test_roles_by_keyword_are_those_by_position():
+    by_position = _phase(triplet_margin, [f"outputs.{role}" for role in ROLES], 2)
+    by_keyword = _phase(triplet_margin, {role: f"outputs.{role}" for role in reversed(ROLES)}, 2)
+    with mml.ExperimentContext().activate():
+        first = _experiment().run_phase(by_position)
+    with mml.ExperimentContext().activate():
+        second = _experiment().run_phase(by_keyword)
+    assert first.losses("net").values.tolist() == second.losses("net").values.tolist()
