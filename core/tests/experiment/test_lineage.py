@@ -127,6 +127,25 @@ class TestScoring:
         with pytest.warns(LeakageWarning, match="The scaler of x was fitted on rows, which holds 9 of the 9"):
             experiment.run_phase(validation("test", "test"))
 
+    def test_rows_that_a_scaler_taken_over_saw_warns(self):
+        data, experiment = made()
+        with mml.ExperimentContext().activate():
+            known = overlapping(data).to_featureset("known")
+            known.fit_transform("standard", domain="features")
+        data.transform_like(known)
+        with pytest.warns(LeakageWarning, match="The scaler of x was fitted on known, which holds 3 of the 9"):
+            experiment.run_phase(validation("test", "test"))
+
+    def test_other_samples_under_the_same_label_and_numbers_are_not_in_sample(self):
+        data, experiment = made()
+        known = in_own_context(lambda: rows(seed=1))
+        known.fit_transform("standard", domain="features", fit_to_split="train")
+        data.transform_like(known)
+        assert np.array_equal(known["train"].rows, data["train"].rows)
+        with mml.strict():
+            results = experiment.run_phase(validation("again", "train"))
+        assert results.in_sample is False
+
     def test_the_same_samples_in_another_feature_set_are_recognised_by_uuid(self):
         data, experiment = made()
         experiment.run_phase(training(n_epochs=1))

@@ -104,7 +104,7 @@ def check_scored_rows(
         scored = view.lineage()
         fitted = [(f"The node {node!r}", one) for node in running for one in ledger.of(node)]
         for what, seen in fitted + _scalers(*columns[lane]):
-            if _same_place(seen, scored):
+            if _same_place(seen, scored) and not _other_samples(seen, scored):
                 in_sample = True
                 continue
             both = seen.overlap(scored)
@@ -130,3 +130,10 @@ def _scalers(source: ColumnSource, columns: tuple[str, ...]) -> list[tuple[str, 
 
 def _same_place(one: FitLineage, other: FitLineage) -> bool:
     return (one.source, one.split) == (other.source, other.split) and np.array_equal(one.rows, other.rows)
+
+
+def _other_samples(one: FitLineage, other: FitLineage) -> bool:
+    """Whether rows of one name and number belong to different data, as after `transform_like`."""
+    if one.origin is None or other.origin is None or one.origin is other.origin:
+        return False
+    return not np.array_equal(one.uuids, other.uuids)
