@@ -12,6 +12,10 @@ from mml.registry import noun
 WHAT_IT_TAKES = {
     "mml/segmented": {"boundaries": [3], "scaler": "minmax"},
     "mml/simple": {"batch_size": 3},
+    "mml/paired": {"batch_size": 3, "conditions": {"cell": "similar"}},
+    "mml/triplet": {"batch_size": 3, "by": "cell"},
+    "mml/n": {"batch_size": 3, "conditions": {"other": {"cell": "dissimilar"}}},
+    "mml/aligned": {"base": mml.SimpleSampler(batch_size=3)},
     "mml/random": {"ratios": {"a": 0.5, "b": 0.5}, "seed": 0},
     "mml/condition": {"conditions": {"a": {"x": 1}}},
     "mml/evaluation": None,

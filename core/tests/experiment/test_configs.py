@@ -15,18 +15,52 @@ from mml.experiment.callbacks import Callback, OutputMetric
 from mml.experiment.callbacks.evaluation_metric import as_evaluation_metric, evaluation_metric_from_config
 from mml.experiment.metrics import Accuracy
 from mml.experiment.phases import phase_from_config
+from mml.experiment.phases.input_binding import sampler_from_config
 
 from .toy import experiment, in_own_context, mse, training, validation
 
 LABELS = st.text(st.characters(codec="utf-8", exclude_characters="/"), min_size=1, max_size=8)
 NAMES = st.none() | st.sampled_from(["train", "val", "all rows"])
-SAMPLERS = st.builds(
-    mml.SimpleSampler,
-    batch_size=st.integers(1, 100),
-    shuffle=st.booleans(),
-    seed=st.none() | st.integers(0, 2**40),
-    drop_last=st.booleans(),
-    stratify_by=st.none() | st.just("y"),
+ROW_ORDERS = {
+    "batch_size": st.integers(1, 100),
+    "shuffle": st.booleans(),
+    "seed": st.none() | st.integers(0, 2**40),
+    "drop_last": st.booleans(),
+    "stratify_by": st.none() | st.just("y"),
+}
+CONDITIONS = st.lists(
+    st.builds(
+        mml.SimilarityCondition,
+        st.sampled_from(["cell", "day"]),
+        mode=st.sampled_from(["similar", "dissimilar"]),
+        tolerance=st.none() | st.floats(0, 9),
+        fallback=st.none() | st.just("any"),
+    ),
+    min_size=1,
+    max_size=2,
+)
+UNMATCHED = st.sampled_from(["drop", "mask", "error"])
+OF_ONE_SET = st.one_of(
+    st.builds(mml.SimpleSampler, **ROW_ORDERS),
+    st.builds(mml.PairedSampler, conditions=CONDITIONS, unmatched=UNMATCHED, **ROW_ORDERS),
+    st.builds(mml.TripletSampler, by=st.sampled_from(["cell", "day"]), unmatched=UNMATCHED, **ROW_ORDERS),
+    st.builds(
+        mml.TripletSampler,
+        conditions=st.fixed_dictionaries({"positive": CONDITIONS, "negative": CONDITIONS}),
+        **ROW_ORDERS,
+    ),
+    st.builds(
+        mml.NSampler,
+        conditions=st.dictionaries(st.sampled_from("abc"), CONDITIONS, min_size=1),
+        **ROW_ORDERS,
+    ),
+)
+SAMPLERS = OF_ONE_SET | st.builds(
+    mml.AlignedSampler,
+    OF_ONE_SET,
+    by=st.just("sample_uuid") | st.lists(st.sampled_from(["key", "day"]), min_size=1, unique=True),
+    primary=st.none() | st.just("eis"),
+    unmatched=UNMATCHED,
 )
 REFERENCES = st.none() | st.builds(
     mml.FeatureSetReference, st.sampled_from(["p", "q"]), features=st.just("x")
@@ -124,6 +158,22 @@ def test_phases(phase):
 @given(BINDINGS)
 def test_bindings(binding):
     assert_comes_back(binding, mml.InputBinding.from_config)
+
+
+@given(SAMPLERS, SAMPLERS)
+def test_samplers(sampler, other):
+    assert_comes_back(sampler, sampler_from_config)
+    assert_comes_back(sampler, type(sampler).from_config)
+    rebuilt = sampler_from_config(through_json(sampler.get_config()))
+    assert rebuilt.key() == sampler.key()
+    assert hash(rebuilt) == hash(sampler)
+    assert (sampler.key() == other.key()) == (sampler == other)
+
+
+@given(CONDITIONS)
+def test_conditions(conditions):
+    for condition in conditions:
+        assert_comes_back(condition, mml.SimilarityCondition.from_config)
 
 
 @given(CALLBACKS)
@@ -251,6 +301,11 @@ def test_what_is_no_mapping_is_refused(wrong):
         phase_from_config,
         mml.EvalPhase.from_config,
         mml.InputBinding.from_config,
+        sampler_from_config,
+        mml.SimpleSampler.from_config,
+        mml.TripletSampler.from_config,
+        mml.AlignedSampler.from_config,
+        mml.SimilarityCondition.from_config,
         Callback.from_config,
         evaluation_metric_from_config,
     ):

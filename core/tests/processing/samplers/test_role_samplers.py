@@ -373,7 +373,7 @@ class TestWhatIsRefused:
             ({"conditions": []}, "needs a condition"),
             ({"conditions": "cell"}, "no conditions"),
             ({"conditions": None}, "no conditions"),
-            ({"conditions": [3]}, "no mapping"),
+            ({"conditions": [3]}, "no condition"),
             ({"conditions": {"cell": 3}}, "no condition"),
             ({"conditions": {"cell": "same"}}, "mode 'same'"),
             ({"conditions": {3: "similar"}}, "names a column"),

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self, final
 
 import numpy as np
 
-from mml.configuration import made_with, registered_name, settings_beside
+from mml.configuration import made_with, registered_name
 from mml.data import FeatureSet, FeatureSetView
 from mml.errors import SamplerError, did_you_mean, listed
 from mml.plugins import registry
@@ -26,6 +26,7 @@ from mml.processing.samplers.settings import (
     checked_columns,
     config_of,
     key_of,
+    made_from,
     told_as_sampler_error,
 )
 from mml.protocols import Config
@@ -140,7 +141,7 @@ class AlignedSampler:
     @classmethod
     def from_config(cls, config: Config) -> Self:
         """Build an equal sampler."""
-        return made_with(cls, settings_beside(config, "sampler"))
+        return made_from(cls, config)
 
     def _matches(self, streams: Mapping[str, FeatureSetView], primary: str) -> dict[str, np.ndarray]:
         """Return stream → the position of the match of each row of the primary, -1 where there is none."""

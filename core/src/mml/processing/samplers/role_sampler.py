@@ -13,7 +13,6 @@ from typing import Any, Self
 
 import numpy as np
 
-from mml.configuration import made_with, settings_beside
 from mml.data import FeatureSet, FeatureSetView
 from mml.errors import SamplerError, UnmatchedRowsWarning
 from mml.processing.batch_view import DEFAULT_ROLE, MASKED
@@ -21,7 +20,14 @@ from mml.processing.samplers.bound import BoundSampler, chosen_seed
 from mml.processing.samplers.epoch import Epoch
 from mml.processing.samplers.role_partners import RolePartners
 from mml.processing.samplers.row_order import RowOrder
-from mml.processing.samplers.settings import as_view, checked_choice, config_of, key_of, told_as_sampler_error
+from mml.processing.samplers.settings import (
+    as_view,
+    checked_choice,
+    config_of,
+    key_of,
+    made_from,
+    told_as_sampler_error,
+)
 from mml.processing.samplers.similarity import ANCHOR, RoleConditions
 from mml.processing.samplers.simple import SimpleSampler
 from mml.protocols import Config
@@ -121,7 +127,7 @@ class RoleSampler(ABC):
     @classmethod
     def from_config(cls, config: Config) -> Self:
         """Build an equal sampler."""
-        return made_with(cls, settings_beside(config, "sampler"))
+        return made_from(cls, config)
 
     def _anchors(self) -> SimpleSampler:
         return SimpleSampler(**{name: getattr(self, name) for name in _ANCHOR_SETTINGS})

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from mml.configuration import made_with, settings_beside
 from mml.data import FeatureSet, FeatureSetView
-from mml.errors import DataError, SamplerError, did_you_mean
+from mml.errors import ConfigError, DataError, SamplerError, did_you_mean
 from mml.processing.group_codes import as_columns
 from mml.protocols import Config
+
+Made = TypeVar("Made")
 
 
 def checked_batch_size(value: Any) -> int:
@@ -62,6 +65,21 @@ def checked_columns(name: str, value: Any) -> tuple[str, ...] | None:
 def config_of(sampler: Any, name: str) -> Config:
     """Return the fields of a sampler as JSON-compatible values, beside its registered name."""
     return {"sampler": name, **{one.name: _plain(getattr(sampler, one.name)) for one in fields(sampler)}}
+
+
+def made_from(cls: type[Made], config: Any) -> Made:
+    """Return a sampler made with the settings of its configuration.
+
+    Raises
+    ------
+    ConfigError
+        If it is no mapping, or holds settings that the class does not take.
+    SamplerError
+        If one of them is wrong.
+    """
+    if not isinstance(config, Mapping):
+        raise ConfigError("The configuration of a sampler is no mapping.", found=repr(config))
+    return made_with(cls, settings_beside(dict(config), "sampler"))
 
 
 def key_of(sampler: Any) -> tuple[Any, ...]:

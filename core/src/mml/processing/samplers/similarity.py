@@ -12,7 +12,7 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 
 from mml.configuration import made_with
-from mml.errors import MMLError, SamplerError, did_you_mean
+from mml.errors import ConfigError, MMLError, SamplerError, did_you_mean
 from mml.processing.samplers.settings import checked_choice
 from mml.protocols import Config
 
@@ -88,7 +88,7 @@ class SimilarityCondition:
     def from_config(cls, config: Config) -> Self:
         """Build an equal condition."""
         if not isinstance(config, Mapping):
-            raise SamplerError("The settings of a condition are no mapping.", found=repr(config))
+            raise ConfigError("The settings of a condition are no mapping.", found=repr(config))
         return made_with(cls, dict(config))
 
 
@@ -162,10 +162,7 @@ def as_conditions(given: Any) -> Conditions:
     if isinstance(given, Mapping):
         made = [_condition_on(column, one) for column, one in given.items()]
     elif isinstance(given, Iterable) and not isinstance(given, str):
-        made = [
-            one if isinstance(one, SimilarityCondition) else SimilarityCondition.from_config(one)
-            for one in given
-        ]
+        made = [_condition(one) for one in given]
     else:
         raise SamplerError(
             "These are no conditions.",
@@ -180,6 +177,18 @@ def as_conditions(given: Any) -> Conditions:
     if sum(one.fallback == NEAREST for one in made) > 1:
         raise SamplerError("Only one condition of a role can fall back to the nearest value.")
     return tuple(made)
+
+
+def _condition(given: Any) -> SimilarityCondition:
+    if isinstance(given, SimilarityCondition):
+        return given
+    if isinstance(given, Mapping):
+        return SimilarityCondition.from_config(dict(given))
+    raise SamplerError(
+        "This is no condition.",
+        expected="a SimilarityCondition, or its settings: {'column': 'cell', 'mode': 'similar'}",
+        found=repr(given),
+    )
 
 
 def _condition_on(column: Any, given: Any) -> SimilarityCondition:

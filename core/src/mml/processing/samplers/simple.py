@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
-from mml.configuration import made_with, settings_beside
 from mml.data import FeatureSet, FeatureSetView
 from mml.errors import SamplerError
 from mml.processing.samplers.bound import BoundSampler, chosen_seed
@@ -19,6 +18,7 @@ from mml.processing.samplers.settings import (
     checked_seed,
     config_of,
     key_of,
+    made_from,
     told_as_sampler_error,
 )
 from mml.protocols import Config
@@ -113,4 +113,4 @@ class SimpleSampler:
     @classmethod
     def from_config(cls, config: Config) -> Self:
         """Build an equal sampler."""
-        return made_with(cls, settings_beside(config, "sampler"))
+        return made_from(cls, config)
