@@ -10,7 +10,7 @@ from mml.backends.numpy_backend import NumpyBackend
 from mml.errors import DataError
 from mml.plugins import registry
 
-from .samples import arrays, cells
+from .samples import arrays, cells, single
 
 FS = cells()
 
@@ -113,3 +113,58 @@ def test_a_format_that_is_not_there_names_a_near_one_or_what_installs_it(asked, 
     with pytest.raises(DataError, match="no format") as caught:
         FS.get_features("voltage", fmt=asked)
     assert advice in caught.value.hint
+
+
+KINDS = {
+    "bool": "bool",
+    "int8": "int",
+    "uint64": "int",
+    "float16": "float",
+    "float32": "float",
+    "datetime64[D]": "date",
+    "datetime64[s]": "datetime",
+    "datetime64[us]": "datetime",
+    "datetime64[ns]": "datetime64",
+    "timedelta64[ms]": "timedelta",
+    "timedelta64[ns]": "timedelta64",
+}
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 1), (5, 2), (5, 2, 3), (5, 2, 1, 2)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_format_holds_every_type_of_every_rank(kind, shape):
+    values = np.arange(np.prod(shape)).reshape(shape).astype(kind)
+    fs, rows = single(values), [3, 0]
+    as_list = fs.take(rows).get_features(fmt="list")
+    first = as_list
+    while isinstance(first, list):
+        first = first[0]
+
+    assert fs.take(rows).get_features().tobytes() == values[rows].tobytes()
+    assert fs.take(rows).get_features(fmt="dict_numpy")["x"].dtype == values.dtype
+    assert type(first).__name__ == KINDS[kind]
+    assert np.array(as_list, dtype=kind).tobytes() == values[rows].tobytes()
+    arrow = fs.take(rows).get_features(fmt="arrow")["x"].combine_chunks()
+    flat = arrow.storage if isinstance(arrow, pa.ExtensionArray) else arrow
+    while pa.types.is_fixed_size_list(flat.type):
+        flat = flat.flatten()
+    assert flat.to_numpy(zero_copy_only=False).astype(kind).tobytes() == values[rows].tobytes()
+
+
+def test_contiguous_numbers_are_handed_out_without_a_copy():
+    fs = cells()
+    whole = fs.get_features("pulse")
+
+    for view in (
+        fs,
+        fs.view(),
+        fs.take(slice(3, 9)),
+        fs.take([4, 5, 6]),
+        fs.select("pulse").take(slice(2, 5)),
+    ):
+        assert np.shares_memory(view.get_features("pulse"), whole)
+        assert np.shares_memory(view.get_data("pulse")["features.pulse.raw"], whole)
+        assert not view.get_features("pulse").flags.writeable
+    assert not np.shares_memory(fs.take([4, 9]).get_features("pulse"), whole)
+    stored = fs.take(slice(3, 9)).get_features("pulse", fmt="arrow")["pulse"].chunk(0)
+    assert np.shares_memory(stored.to_numpy_ndarray(), whole)

@@ -184,6 +184,14 @@ BAD = {
     "struct": (pa.array([{"a": 1}]), "row 0", "floats of 16 to 64 bits"),
     "string tensors": (np.array([["a", "b"]]), "row 0", "one shape for all"),
     "string lists": (pa.array([["a"], ["b"]]), "row 0", "one shape for all"),
+    "masked in one dimension": (np.ma.MaskedArray([1, 2, 3], mask=[False, False, True]), "row 2", "no nulls"),
+    "no time": (np.array(["2024-01-01", "NaT"], dtype="datetime64[s]"), "row 1", "no nulls"),
+    "long double": (np.ones(3, dtype=np.longdouble), "row 0", "floats of 16 to 64 bits"),
+    "bytes of NumPy": (np.array([b"a", b"b"]), "row 0", "floats of 16 to 64 bits"),
+    "complex in a list": ([1j, 2j], "row 0", "floats of 16 to 64 bits"),
+    "a list of mappings": ([{"a": 1}, {"a": 2}], "row 0", "floats of 16 to 64 bits"),
+    "numbers and arrays": ([1, np.ones(2)], "row 1", "shape ()"),
+    "an integer of 65 bits": ([1, 2**64], "row 0", "floats of 16 to 64 bits"),
     "objects": ([object(), object()], "row 0", "one shape for all"),
 }
 
@@ -206,6 +214,34 @@ def test_bad_data_names_key_row_and_expectation(case):
 def test_what_is_no_column_is_refused(values):
     with ExperimentContext().activate(), pytest.raises(DataError, match="'x'"):
         FeatureSet.from_dict("bad", {"x": values}, feature_keys="x")
+
+
+@pytest.mark.parametrize("domain", ["features", "tags"])
+def test_a_tensor_with_a_missing_sample_is_refused_in_every_domain(domain):
+    storage = pa.FixedSizeListArray.from_arrays(
+        pa.array([1.0, 2.0, 3.0, 4.0]), 2, mask=pa.array([False, True])
+    )
+    tensors = pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(pa.float64(), [2]), storage)
+    with pytest.raises(DataError, match="missing value in row 1"):
+        column(tensors, domain)
+
+
+@pytest.mark.parametrize("shape", [(3, 0), (3, 2, 0), (0,), (0, 2)])
+def test_samples_without_elements_and_columns_without_samples_are_refused(shape):
+    with pytest.raises(DataError, match=r"no elements|at least one sample"):
+        column(np.ones(shape))
+
+
+def test_a_failed_ingest_leaves_the_label_free_and_others_as_they_were():
+    with ExperimentContext().activate() as context:
+        fs = FeatureSet.from_dict("good", {"x": np.ones(3)}, feature_keys="x")
+        with pytest.raises(DataError):
+            FeatureSet.from_dict("next", {"x": np.ones(3), "y": [1, None, 2]}, feature_keys=["x", "y"])
+        before = fs.fingerprint
+        again = FeatureSet.from_dict("next", {"x": np.ones(3)}, feature_keys="x")
+
+        assert [node.label for node in context] == ["good", "next"]
+        assert again.fingerprint == before == fs.fingerprint
 
 
 def test_columns_of_different_length_are_refused():

@@ -245,3 +245,17 @@ def test_time_zones_come_back_in_the_frames_that_know_them():
 def test_repeated_columns_of_a_frame_are_refused():
     with pytest.raises(DataError, match="two columns named 'a'"):
         ingested(pandas.DataFrame([[1, 2]], columns=["a", "a"]), features="a")
+
+
+@pytest.mark.parametrize("kind", ["datetime64[ms]", "float32", "bool"])
+@pytest.mark.parametrize("shape", [(5,), (5, 2), (5, 2, 3)])
+def test_frames_hold_tensors(kind, shape):
+    values = np.arange(np.prod(shape)).reshape(shape).astype(kind)
+    with ExperimentContext().activate():
+        fs = FeatureSet.from_dict("t", {"x": values}, feature_keys="x")
+    frame, other = fs.get_features(fmt="pandas"), fs.get_features(fmt="polars")
+
+    assert isinstance(frame, pandas.DataFrame)
+    assert np.array_equal(np.array(frame["x"].tolist(), dtype=kind), values)
+    assert isinstance(other, polars.DataFrame)
+    assert np.array_equal(np.array(other["x"].to_list(), dtype=kind), values)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mml.data.uuid_index import first_repeat, positions_of
 from mml.errors import ColumnError, DataError
 
 from .samples import arrays, cells, single
@@ -226,3 +227,48 @@ def test_rows_are_compared_with_those_of_views_only(method):
     with pytest.raises(DataError, match="another view") as caught:
         getattr(FS.take([1, 2]), method)([1])
     assert "list: [1]" in caught.value.found
+
+
+def test_a_view_costs_eight_bytes_a_row_and_a_contiguous_one_nothing():
+    fs = single(np.arange(100_000))
+    half = fs.take(np.arange(0, 100_000, 2))
+
+    assert half.row_index.nbytes == 8 * 50_000
+    assert fs.take(slice(10, 90_000)).take(slice(5, 70_000)).select("x").row_index == slice(15, 70_010)
+    assert half.take_union(fs.take(slice(0, 0))).row_index.nbytes == 8 * 50_000
+    assert fs.take(slice(0, 10)).take_union(fs.take(slice(10, 30))).row_index == slice(0, 30)
+    assert fs.take(slice(0, 20)).take_difference(fs.take(slice(10, 30))).row_index == slice(0, 10)
+
+
+def test_a_whole_featureset_stands_for_its_view():
+    part = FS.take([5, 2, 5])
+
+    assert part.take_union(FS).rows.tolist() == [5, 2, *(row for row in range(23) if row not in (2, 5))]
+    assert part.take_intersection(FS).rows.tolist() == [5, 2, 5]
+    assert part.take_difference(FS).rows.tolist() == []
+    assert not part.is_disjoint_with(FS)
+
+
+def test_samples_whose_identities_share_a_half_are_told_apart():
+    words = np.array([[7, 1], [7, 2], [9, 1], [7, 1], [1, 7]], dtype=np.uint64)
+    uuids = words.view(np.uint8).reshape(5, 16)
+    wanted = np.array([[9, 1], [7, 2], [7, 1], [7, 3], [8, 8]], dtype=np.uint64).view(np.uint8).reshape(5, 16)
+    positions, found = positions_of(wanted, uuids)
+
+    assert found.tolist() == [True, True, True, False, False]
+    assert positions[:3].tolist() == [2, 1, 0]
+    assert first_repeat(uuids) == 3
+    assert first_repeat(uuids[:3]) is None
+    assert first_repeat(uuids[[0, 2, 4]]) is None
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=12), st.lists(st.integers(0, 7), max_size=12))
+def test_samples_are_found_as_by_looking_at_each(own, wanted):
+    def identities(numbers):
+        halves = [[number % 3, number // 3] for number in numbers]
+        return np.array(halves, dtype=np.uint64).reshape(-1, 2).view(np.uint8).reshape(-1, 16)
+
+    positions, found = positions_of(identities(wanted), identities(own))
+
+    assert found.tolist() == [number in own for number in wanted]
+    assert positions[found].tolist() == [own.index(number) for number in wanted if number in own]

@@ -142,7 +142,8 @@ def _checked_rows(name: str, rows: Any, n_rows: int) -> Rows:
     if len(array) and (int(array.min()) < 0 or int(array.max()) >= n_rows):
         raise StateError(
             f"The split {name!r} names rows that do not exist.",
-            expected=f"0 to {n_rows - 1}",
+            expected=f"0 to {n_rows - 1}" if n_rows else "none: this structure has no samples",
             found=f"{int(array.min())} to {int(array.max())}",
+            hint=None if n_rows else "A config and a state hold no table; FeatureSet.load reads all three.",
         )
     return compact(array.copy())

@@ -172,7 +172,10 @@ class FeatureSet(ExperimentNode, Constructible, ColumnAccess, Divided, Scalable)
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
-        """Build a FeatureSet of this structure without samples; :meth:`load` brings values too."""
+        """Build a FeatureSet of this structure: columns, empty splits and unfitted transforms, no samples.
+
+        The table is neither config nor state: :meth:`load` brings all three.
+        """
         return cls._restored(config, Contents.from_config(config))
 
     def get_state(self) -> State:

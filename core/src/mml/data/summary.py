@@ -49,7 +49,7 @@ def summarize(
     if rest:
         lines.append(f"  ... and {len(rest)} more columns{_bad_among(window, rest)}")
     lines += [
-        f"  split {name!r}: {size:,} samples ({size / n_rows:.1%})" if n_rows else f"  split {name!r}"
+        f"  split {name!r}: {_amount(size, 'sample')} ({size / max(n_rows, 1):.1%})"
         for name, size in splits.items()
     ]
     return "\n".join(lines + [f"  transform {describe_record(record)}" for record in records])
