@@ -133,7 +133,7 @@ class TestScoring:
             known = overlapping(data).to_featureset("known")
             known.fit_transform("standard", domain="features")
         data.transform_like(known)
-        with pytest.warns(LeakageWarning, match="The scaler of x was fitted on known, which holds 3 of the 9"):
+        with pytest.warns(LeakageWarning, match="scaler of x was fitted on known, which holds 3 of the 9"):
             experiment.run_phase(validation("test", "test"))
 
     def test_other_samples_under_the_same_label_and_numbers_are_not_in_sample(self):
