@@ -12,7 +12,6 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 
 from mml.backends import get_backend
-from mml.data.schema import ColumnName
 from mml.errors import ColumnError, SamplerError, did_you_mean, listed
 from mml.processing.batch_view import DEFAULT_STREAM, BatchView, one_stream
 from mml.processing.gather import Gatherer
@@ -36,6 +35,13 @@ class Columns(dict[str, Any]):
     def __init__(self, arrays: Arrays, *, domain: str) -> None:
         super().__init__(arrays)
         self._domain = domain
+
+    def part(self, rows: slice) -> Columns:
+        """Return consecutive rows of every column, uncopied."""
+        # Cut many times an epoch; what is empty, as most domains are, need not be made again.
+        return (
+            Columns({key: array[rows] for key, array in self.items()}, domain=self._domain) if self else self
+        )
 
     def __missing__(self, key: str) -> Any:
         raise ColumnError(f"The batch has no {key!r} among its {self._domain}.", hint=did_you_mean(key, self))
@@ -65,9 +71,9 @@ class SampleData:
         mask: np.ndarray,
         sample_uuids: np.ndarray | Callable[[], np.ndarray],
     ) -> None:
-        self.features: Arrays = Columns(features, domain="features")
-        self.targets: Arrays = Columns(targets, domain="targets")
-        self.tags: Arrays = Columns(tags, domain="tags")
+        self.features = Columns(features, domain="features")
+        self.targets = Columns(targets, domain="targets")
+        self.tags = Columns(tags, domain="tags")
         self.mask = mask
         self._uuids = sample_uuids
 
@@ -98,6 +104,16 @@ class SampleData:
             mask=self.mask,
             sample_uuids=lambda: self.sample_uuids,
         )
+
+    def part(self, rows: slice) -> SampleData:
+        """Return consecutive rows as samples of their own, uncopied."""
+        made = SampleData.__new__(SampleData)
+        made.features = self.features.part(rows)
+        made.targets = self.targets.part(rows)
+        made.tags = self.tags.part(rows)
+        made.mask = self.mask[rows]
+        made._uuids = lambda: self.sample_uuids[rows]
+        return made
 
     def __len__(self) -> int:
         return self.n_rows
@@ -164,8 +180,9 @@ class Batch:
     @classmethod
     def of_streams(cls, streams: Mapping[str, Mapping[str, SampleData]]) -> Self:
         """Return a batch of several streams: stream → role → samples, all of as many rows."""
-        made = cls({})
+        made = cls.__new__(cls)
         made._streams = {name: _role_data(roles) for name, roles in streams.items()}
+        made._converted, made._parts = {}, {}
         return made
 
     @classmethod
@@ -274,6 +291,15 @@ class Batch:
             )
         return self._converted[key]
 
+    def part(self, rows: slice) -> Batch:
+        """Return consecutive rows of every stream and role as a batch of their own, uncopied."""
+        return Batch.of_streams(
+            {
+                stream: {role: samples.part(rows) for role, samples in roles.items()}
+                for stream, roles in self._streams.items()
+            }
+        )
+
     def _only(self) -> SampleData:
         roles = self.roles
         if len(roles) != 1:
@@ -298,8 +324,7 @@ def _samples(rows: np.ndarray, gatherer: Gatherer) -> SampleData:
     values = gatherer.gather(rows)
     mask = rows >= 0
     domains: dict[str, dict[str, np.ndarray]] = {
-        domain: {ColumnName.parse(name).key: values[name] for name in names}
-        for domain, names in gatherer.columns.items()
+        domain: {key: values[name] for key, name in names} for domain, names in gatherer.keys.items()
     }
     return SampleData(
         domains.get("features", {}),

@@ -5,6 +5,7 @@ A batch is then a slice of its block. Nothing here knows of roles or epochs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -26,14 +27,24 @@ class Gatherer:
         The snapshot; see `FeatureSet.snapshot`.
     columns : mapping of str to tuple of str
         Domain → full column names; see `FeatureSetReference.columns`.
+
+    Attributes
+    ----------
+    keys : dict of str to tuple
+        Domain → pairs of key and full column name.
     """
 
-    __slots__ = ("_names", "_source", "columns")
+    __slots__ = ("_names", "_source", "columns", "keys")
 
     def __init__(self, source: ColumnSource, columns: Mapping[str, tuple[str, ...]]) -> None:
         self._source = source
         self.columns = dict(columns)
         self._names = tuple(dict.fromkeys(name for names in self.columns.values() for name in names))
+        # Once here, because parsing a name takes longer than gathering a small batch.
+        self.keys = {
+            domain: tuple((ColumnName.parse(name).key, name) for name in names)
+            for domain, names in self.columns.items()
+        }
         for name in self._names:
             source.spec(name)
 
@@ -46,6 +57,12 @@ class Gatherer:
     def source(self) -> ColumnSource:
         """The snapshot that is read."""
         return self._source
+
+    @property
+    def row_bytes(self) -> int:
+        """What a row takes in all columns together, in bytes."""
+        specs = [self._source.spec(name) for name in self._names]
+        return sum(math.prod(one.shape) * (8 if one.dtype is None else one.dtype.itemsize) for one in specs)
 
     def allocate(self, n_rows: int) -> dict[str, np.ndarray]:
         """Return buffers for blocks of up to ``n_rows`` rows, to be passed as ``out``; zeroed."""

@@ -11,6 +11,7 @@ from mml.errors import SamplerError, StateError, listed
 from mml.processing.batch import Batch
 from mml.processing.batch_view import DEFAULT_STREAM, BatchView, one_stream
 from mml.processing.gather import Gatherer
+from mml.processing.samplers.blocks import batches_of
 from mml.processing.samplers.epoch import Epoch
 from mml.processing.samplers.settings import checked_seed
 from mml.protocols import State
@@ -90,9 +91,8 @@ class BoundSampler:
 
     def __iter__(self) -> Iterator[Batch]:
         epoch, start = self._cursor
-        batches = self.epoch(epoch)
-        for number in range(start, len(batches)):
-            batch = self.materialize(batches[number])
+        batches = batches_of(self.epoch(epoch), self._gatherers, start=start)
+        for number, batch in enumerate(batches, start):
             # Moved before the batch is handed out: a state taken while it is used counts it as consumed.
             self._cursor = (epoch, number + 1)
             yield batch
