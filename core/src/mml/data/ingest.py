@@ -151,14 +151,16 @@ def _from_sequence(values: Any, name: ColumnName) -> pa.Array | pa.ChunkedArray:
     items = list(values)
     if not items:
         raise DataError(f"{name.key!r} holds no samples.", where={"column": str(name)})
-    if all(item is None or isinstance(item, str) for item in items):
-        if all(item is None for item in items):
-            raise _null_error(name, 0)
+    # Types are looked at without a step of Python per value: lists of a million numbers are usual.
+    kinds = set(map(type, items))
+    has_missing = type(None) in kinds
+    if kinds == {type(None)}:
+        raise _null_error(name, 0)
+    if all(issubclass(kind, str) or kind is type(None) for kind in kinds):
         return pa.array(items, pa.string()).dictionary_encode()
-    missing = next((row for row, item in enumerate(items) if item is None), None)
-    if missing is not None:
+    if has_missing:
         if name.domain != TAGS:
-            raise _null_error(name, missing)
+            raise _null_error(name, next(row for row, item in enumerate(items) if item is None))
         return _from_arrow(_arrow_from_items(items, name), name)
     try:
         stacked = np.asarray(items)
