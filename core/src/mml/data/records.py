@@ -16,7 +16,7 @@ from mml.data.components import (
 )
 from mml.data.lineage import FitLineage
 from mml.data.protocols import ScalerLike, SplitterLike
-from mml.errors import ConfigError, MMLError, ScalerError, SplitError, StateError, listed
+from mml.errors import ConfigError, MMLError, ScalerError, SplitError, StateError
 from mml.protocols import Config, State
 
 
@@ -162,7 +162,7 @@ class ScalerRecord:
             try:
                 return scaler_config(one.scaler)
             except ConfigError as error:
-                error.located({"column": listed(f"{self.domain}.{key}" for key in self.keys)})
+                error.located({"column": ", ".join(f"{self.domain}.{key}" for key in self.keys)})
                 raise
         if self.config is None:
             raise ConfigError(self.reason or "The scaler has no name.", where={"column": repr(self.keys)})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -62,12 +64,9 @@ class Scalable(ABC):
             The FeatureSet is then as it was.
         """
         before = self._contents
-        try:
+        with self._located():
             view = self.view() if fit_to_split is None else self[fit_to_split]
             record = fit_record(before.source, scaler, domain=domain, keys=keys, view=view)
-        except MMLError as error:
-            error.located({"FeatureSet": self.label})
-            raise
         warn_of_leakage(before.splits, view=view, what=f"The scaler of {', '.join(record.keys)}")
         self._contents = before.with_transforms((*before.source.transforms, record))
         return self
@@ -77,7 +76,8 @@ class Scalable(ABC):
 
         What remains is evaluated from the raw column again, so that the bits of before come back.
         """
-        rest = without_transforms(self._contents.source, domain=domain, keys=keys)
+        with self._located():
+            rest = without_transforms(self._contents.source, domain=domain, keys=keys)
         self._contents = self._contents.with_transforms(rest)
         return self
 
@@ -108,13 +108,9 @@ class Scalable(ABC):
         """
         if not isinstance(other, Scalable):
             raise ScalerError("Transforms are taken over from a FeatureSet.", found=repr(other)[:80])
-        before = self._contents
-        try:
-            theirs = other._contents.source
+        before, theirs = self._contents, other._contents.source
+        with self._located():
             records = taken_over(before.source, theirs, label=other.label, keys=keys)
-        except MMLError as error:
-            error.located({"FeatureSet": self.label})
-            raise
         self._contents = before.with_transforms(records)
         return self
 
@@ -140,11 +136,20 @@ class Scalable(ABC):
             If the values do not fit the column, or a UUID is unknown.
         """
         rows: Rows | None = None
-        if sample_uuids is not None:
-            rows = self.view().take_sample_uuids(sample_uuids).row_index
-        elif _is_as_long(data, self.view()):
-            rows = self.view().row_index
-        return invert(self._contents.source, data, column=column, rows=rows)
+        with self._located():
+            if sample_uuids is not None:
+                rows = self.view().take_sample_uuids(sample_uuids).row_index
+            elif _is_as_long(data, self.view()):
+                rows = self.view().row_index
+            return invert(self._contents.source, data, column=column, rows=rows)
+
+    @contextmanager
+    def _located(self) -> Iterator[None]:
+        try:
+            yield
+        except MMLError as error:
+            error.located({"FeatureSet": self.label})
+            raise
 
 
 def _is_as_long(data: Any, view: FeatureSetView) -> bool:
