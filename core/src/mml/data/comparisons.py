@@ -97,6 +97,7 @@ def _held(wanted: np.ndarray, dtype: np.dtype) -> np.ndarray:
         with np.errstate(over="ignore"):
             rounded: np.ndarray = wanted.astype(dtype)
         return np.asarray(rounded[np.isfinite(rounded) == np.isfinite(wanted)])
+    wanted = wanted.astype(np.uint8) if wanted.dtype.kind == "b" else wanted
     lowest, highest = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
     wanted = wanted[(wanted >= lowest) & (wanted < highest + 1) & (wanted == np.floor(wanted))]
     return np.asarray(wanted.astype(dtype))

@@ -83,11 +83,10 @@ def _names_representation(column: str) -> bool:
 
 
 def _one(window: Window, column: str, condition: Any) -> np.ndarray:
+    strings = coded_strings(window.source, column, window.rows)
     if callable(condition):
-        return _called(window.source.take(column, window.rows), condition, column)
-    values: np.ndarray | CodedStrings | None = coded_strings(window.source, column, window.rows)
-    if values is None:
-        values = _scalars(window.source.take(column, window.rows), column)
+        return _called(window.source.take(column, window.rows), condition, column, strings=strings)
+    values = strings or _scalars(window.source.take(column, window.rows), column)
     wanted = condition if isinstance(condition, MANY) else [condition]
     return is_one_of(values, wanted, window.schema[column])
 
@@ -102,7 +101,9 @@ def _scalars(values: np.ndarray, column: str) -> np.ndarray:
     )
 
 
-def _called(values: np.ndarray, condition: Callable[[Any], Any], column: str) -> np.ndarray:
+def _called(
+    values: np.ndarray, condition: Callable[[Any], Any], column: str, *, strings: CodedStrings | None
+) -> np.ndarray:
     whole: np.ndarray | None = None
     failure: Exception | None = None
     try:
@@ -111,15 +112,29 @@ def _called(values: np.ndarray, condition: Callable[[Any], Any], column: str) ->
         failure = error
     if whole is not None and whole.shape == (len(values),) and whole.dtype == bool:
         return whole
+    if strings is None:
+        return _answers(values, condition, column, failure)
+    # Equal strings get one answer: the function is asked once for each that is there.
+    present = np.flatnonzero(np.bincount(strings.codes, minlength=len(strings.categories)))
+    allowed = np.zeros(len(strings.categories), dtype=bool)
+    allowed[present] = _answers(strings.categories[present], condition, column, failure)
+    return strings.where(allowed)
+
+
+def _answers(
+    values: np.ndarray, condition: Callable[[Any], Any], column: str, failure: Exception | None
+) -> np.ndarray:
+    """Ask a function for each value by itself."""
     try:
         answers = [condition(value) for value in values]
     except Exception as cause:
         raise DataError(f"The condition on {column!r} failed: {cause}", found=repr(failure)) from cause
-    if not all(isinstance(answer, (bool, np.bool_)) for answer in answers):
+    wrong = [answer for answer in answers if not isinstance(answer, (bool, np.bool_))]
+    if wrong:
         raise DataError(
             f"The condition on {column!r} gives no truth values.",
             expected="True or False per value, or a boolean mask for the array",
-            found=repr(answers[0])[:80],
+            found=repr(wrong[0])[:80],
         )
     return np.array(answers, dtype=bool)
 

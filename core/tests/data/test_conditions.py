@@ -1,0 +1,227 @@
+"""Conditions on columns: missing values, times, numbers of other types, strings by category, expressions."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta, timezone
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mml.context import ExperimentContext
+from mml.data import FeatureSet
+from mml.errors import DataError
+
+NAN, NAT = float("nan"), np.datetime64("NaT")
+MOMENT = datetime(2024, 5, 1, 12, 30)
+
+
+def tagged(**tags):
+    n_rows = len(next(iter(tags.values())))
+    with ExperimentContext().activate():
+        return FeatureSet.from_dict(
+            "rows", {"x": np.arange(n_rows), **tags}, feature_keys="x", tag_keys=list(tags)
+        )
+
+
+def found(fs, conditions):
+    return fs.filter(conditions).rows.tolist()
+
+
+@pytest.mark.parametrize("nothing", [None, NAN, np.float32("nan"), NAT, pd.NaT, pd.NA])
+def test_missing_values_match_only_what_stands_for_them(nothing):
+    fs = tagged(
+        f=np.array([1.0, NAN, 2.0]),
+        n=pa.array([1, None, 2]),
+        s=["a", None, "b"],
+        t=np.array(["2024-01-01", "NaT", "2024-01-02"], "datetime64[s]"),
+        i=np.arange(3),
+    )
+    for column, value in {"f": 2.0, "n": 2, "s": "b", "t": "2024-01-02"}.items():
+        assert found(fs, {column: nothing}) == [1]
+        assert found(fs, {column: [value, nothing]}) == [1, 2]
+        assert found(fs, {column: value}) == [2]
+        assert found(fs, {column: []}) == []
+    assert found(fs, {"i": nothing}) == []
+    assert found(fs, {"f": np.array([2.0, NAN])}) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        MOMENT,
+        np.datetime64(MOMENT),
+        np.datetime64(MOMENT, "ns"),
+        pd.Timestamp(MOMENT),
+        "2024-05-01T12:30",
+        "2024-05-01 12:30:00",
+        {MOMENT, datetime(1999, 1, 1)},
+        pd.Series([MOMENT]).to_numpy(),
+    ],
+)
+@pytest.mark.parametrize("unit", ["m", "s", "ms", "us", "ns"])
+def test_times_match_in_every_unit_and_form(value, unit):
+    if unit == "m":
+        fs = tagged(t=np.datetime64("2024-05-01T12:29", "s") + np.arange(3) * 60)
+    else:
+        fs = tagged(
+            t=(np.datetime64("2024-05-01T12:29", "s") + np.arange(3) * 60).astype(f"datetime64[{unit}]")
+        )
+
+    assert found(fs, {"t": value}) == [1]
+
+
+def test_a_time_that_the_column_cannot_hold_is_in_no_row():
+    fs = tagged(
+        t=np.datetime64("2024-05-01", "s") + np.arange(3), d=np.datetime64("2024-05-01", "D") + np.arange(3)
+    )
+
+    assert found(fs, {"t": np.datetime64("2024-05-01T00:00:01.5")}) == []
+    assert found(fs, {"d": MOMENT}) == []
+    assert found(fs, {"d": date(2024, 5, 2)}) == [1]
+
+
+def test_zoned_times_are_moments():
+    moments = pa.array([MOMENT, MOMENT + timedelta(hours=1)], pa.timestamp("us", tz="Europe/Berlin"))
+    fs = tagged(t=moments, u=np.array([MOMENT, MOMENT], "datetime64[s]"))
+    eastern = timezone(timedelta(hours=2))
+
+    assert found(fs, {"t": datetime(2024, 5, 1, 15, 30, tzinfo=eastern)}) == [1]
+    assert found(fs, {"t": pd.Timestamp("2024-05-01T13:30", tz="UTC")}) == [1]
+    assert found(fs, {"t": MOMENT}) == [0]
+    with pytest.raises(DataError, match="no time zone"):
+        fs.filter({"u": datetime(2024, 5, 1, tzinfo=UTC)})
+
+
+def test_durations_are_compared_with_durations():
+    fs = tagged(t=np.array([1, 90, 2], "timedelta64[s]"))
+
+    assert found(fs, {"t": timedelta(seconds=90)}) == [1]
+    assert found(fs, {"t": {np.timedelta64(2, "s"), pd.Timedelta(seconds=1)}}) == [0, 2]
+    assert found(fs, {"t": timedelta(milliseconds=90)}) == []
+    with pytest.raises(DataError, match="cannot be compared"):
+        fs.filter({"t": MOMENT})
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "expected"),
+    [
+        (np.uint8, 258, []),
+        (np.uint8, -1, []),
+        (np.uint8, 2.5, []),
+        (np.uint8, 2.0, [2]),
+        (np.int64, 2**63, []),
+        (np.int64, 2.0**63, []),
+        (np.int64, [2**70, 1], [1]),
+        (np.int8, range(1, 3), [1, 2]),
+        (np.int64, True, [1]),
+        (np.float32, 1, [1]),
+        (np.float64, np.int8(2), [2]),
+        (np.float32, 1e300, []),
+        (bool, 1, [1, 2]),
+        (bool, 2, []),
+        (bool, {False, True}, [0, 1, 2]),
+        (np.float16, np.array([2, 0]), [0, 2]),
+        (np.int32, np.array([300.5, 2.0, NAN]), [2]),
+    ],
+)
+def test_a_number_that_the_type_cannot_hold_is_in_no_row(dtype, value, expected):
+    assert found(tagged(v=np.arange(3).astype(dtype)), {"v": value}) == expected
+
+
+def test_a_float_is_rounded_to_the_columns_type():
+    fs = tagged(v=np.array([0.1, 0.2], "float32"), w=np.array([0.1, np.inf]))
+
+    assert found(fs, {"v": 0.1}) == [0]
+    assert found(fs, {"v": {0.1, 0.2}}) == [0, 1]
+    assert found(fs, {"w": float("inf")}) == [1]
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        {"v": "high"},
+        {"v": [1, "high"]},
+        {"v": b"1"},
+        {"v": {(1, 2)}},
+        {"v": MOMENT},
+        {"v": 1 + 2j},
+        {"s": 3},
+        {"s": ["a", 3]},
+        {"s": b"a"},
+        {"t": 3},
+        {"t": "yesterday"},
+        {"t": {date(2024, 1, 1), "noon"}},
+        {"n": "1"},
+    ],
+)
+def test_what_cannot_be_compared_is_refused_by_column_and_value(conditions):
+    fs = tagged(
+        v=np.arange(3), s=["a", "b", "c"], t=np.arange(3).astype("datetime64[s]"), n=pa.array([1, None, 2])
+    )
+    with pytest.raises(DataError, match="cannot be compared") as caught:
+        fs.filter(conditions)
+
+    assert f"tags.{next(iter(conditions))}.raw" in str(caught.value)
+
+
+def test_a_function_is_asked_once_for_each_string_that_is_there():
+    words = pa.DictionaryArray.from_arrays(pa.array([0, 2, 0, 2] * 50, pa.int32()), ["a", "unused", "b"])
+    asked = []
+
+    def is_b(one):
+        asked.append(one)
+        return one == "b" if isinstance(one, str) else None
+
+    assert found(tagged(s=words), {"s": is_b}) == list(range(1, 200, 2))
+    assert asked[1:] == ["a", "b"]
+
+
+def test_a_category_that_stands_twice_is_one_value():
+    words = pa.DictionaryArray.from_arrays(pa.array([0, 1, 2], pa.int32()), ["a", "b", "a"])
+
+    assert found(tagged(s=words), {"s": "a"}) == [0, 2]
+
+
+def test_expressions_see_nulls_times_and_strings_as_arrow_does():
+    fs = tagged(
+        n=pa.array([1, None, 3]), s=["a", None, "b"], t=np.datetime64("2024-05-01", "s") + np.arange(3)
+    )
+    part = fs.take([2, 1])
+
+    assert found(fs, pc.field("n").is_null()) == [1]
+    assert found(fs, pc.field("n") > 1) == [2]
+    assert found(fs, pc.starts_with(pc.field("s"), "b")) == [2]
+    assert found(fs, pc.field("t") > pa.scalar(np.datetime64("2024-05-01", "s"))) == [1, 2]
+    assert found(part, pc.field("s") == "b") == [2]
+    assert found(part, pc.field("s").is_null()) == [1]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.sampled_from(["a", "b", "c", None]), min_size=1, max_size=30),
+    st.sets(st.sampled_from(["a", "b", "c", "d", None])),
+    st.data(),
+)
+def test_strings_are_found_as_a_loop_finds_them(values, wanted, data):
+    fs = tagged(s=pa.array(values, pa.string()))
+    rows = data.draw(st.lists(st.integers(0, len(values) - 1), max_size=20))
+
+    assert found(fs, {"s": wanted}) == [row for row, value in enumerate(values) if value in wanted]
+    assert found(fs.take(rows), {"s": wanted}) == [row for row in rows if values[row] in wanted]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.integers(-100, 100), min_size=1, max_size=30),
+    st.lists(st.one_of(st.integers(-300, 300), st.floats(-100, 100)), max_size=6),
+    st.sampled_from([np.int8, np.int64, np.float64]),
+)
+def test_numbers_are_found_as_a_loop_finds_them(values, wanted, dtype):
+    fs = tagged(v=np.array(values, dtype))
+
+    assert found(fs, {"v": wanted}) == [row for row, value in enumerate(values) if value in wanted]
