@@ -14,7 +14,7 @@ def stratified_order(codes: np.ndarray, rng: np.random.Generator | None) -> np.n
     Parameters
     ----------
     codes : numpy.ndarray
-        Stratum of each row, int64 ``(n,)``.
+        Stratum of each row, integers ``(n,)``.
     rng : numpy.random.Generator or None
         Shuffles within strata and draws u; None keeps the order and takes u = 1/2.
     """
@@ -38,7 +38,7 @@ def grouped_order(
     Parameters
     ----------
     groups : numpy.ndarray
-        Group of each row, int64 ``(n,)``, all numbers from 0 on in use.
+        Group of each row, integers ``(n,)``, all numbers from 0 on in use.
     within : numpy.ndarray
         An order of positions, kept inside the groups, int64 ``(n,)``.
     rng : numpy.random.Generator or None

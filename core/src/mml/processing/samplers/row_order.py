@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,8 +46,8 @@ class RowOrder:
     def __init__(self, sampler: SimpleSampler, view: FeatureSetView, seed: int) -> None:
         self._sampler, self._seed = sampler, seed
         self._rows = view.rows
-        self._groups = group_codes(view, as_columns(sampler.group_by)) if sampler.group_by else None
-        self._strata = group_codes(view, as_columns(sampler.stratify_by)) if sampler.stratify_by else None
+        self._groups = _codes(view, sampler.group_by)
+        self._strata = _codes(view, sampler.stratify_by)
         self._cumulative = None if sampler.weights is None else _cumulative(view, sampler.weights)
         if not self.n_batches:
             raise SamplerError(
@@ -82,6 +83,14 @@ class RowOrder:
         if self._cumulative is not None:
             return weighted_draw(self._cumulative, rng)
         return rng.permutation(len(self._rows))
+
+
+def _codes(view: FeatureSetView, columns: str | Iterable[str] | None) -> np.ndarray | None:
+    """Return the group of each row as the narrowest integers, which NumPy sorts several times as fast."""
+    if not columns:
+        return None
+    codes = group_codes(view, as_columns(columns))
+    return codes.astype(np.min_scalar_type(int(codes.max(initial=0))))
 
 
 def _cumulative(view: FeatureSetView, column: str) -> np.ndarray:
