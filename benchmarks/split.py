@@ -1,4 +1,4 @@
-"""Dividing ten million rows: random, stratified and grouped, against one `rng.permutation` and scikit-learn."""
+"""Dividing ten million rows: at random, stratified and grouped, against one permutation and scikit-learn."""
 
 from __future__ import annotations
 

@@ -99,14 +99,16 @@ def deal_stratified_groups(
     places = rng.permutation(len(sizes))
     shares = sizes[places] / sizes.sum()
     missing = np.bincount(strata, weights=rows)[:, np.newaxis] * shares
-    weight = shares / np.maximum(missing, 1e-12) ** 2
+    weight = (shares / np.maximum(missing, 1e-12) ** 2)[strata] * rows[:, np.newaxis]
+    # What a group adds to the sum, where its rows meet a shortfall of zero and for each row of shortfall.
+    alone, relief = weight * rows[:, np.newaxis], 2 * weight
     order = np.argsort(-group_sizes * rng.uniform(0.5, 1, len(group_sizes)), kind="stable")
-    starts = np.searchsorted(groups, np.arange(len(group_sizes) + 1))
+    starts = np.searchsorted(groups, np.arange(len(group_sizes) + 1)).tolist()
     labels = np.empty(len(group_sizes), dtype=np.int64)
     for group in order.tolist():
         own = slice(starts[group], starts[group + 1])
-        held, more = strata[own], rows[own, np.newaxis]
-        cost = (weight[held] * (more * (more - 2 * missing[held]))).sum(axis=0)
+        held = strata[own]
+        cost = np.add.reduce(alone[own] - relief[own] * missing[held], axis=0)
         chosen = int(cost.argmin())
         missing[held, chosen] -= rows[own]
         labels[group] = chosen
