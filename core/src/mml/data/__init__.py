@@ -3,7 +3,7 @@
 from mml.data.collection import SampleCollection
 from mml.data.featureset import FeatureSet
 from mml.data.lineage import FitLineage
-from mml.data.protocols import ScalerLike, SplitterLike
+from mml.data.protocols import PerSampleScalerLike, ScalerLike, SplitterLike
 from mml.data.records import ScalerRecord, SplitterRecord
 from mml.data.reference import FeatureSetReference
 from mml.data.schema import ColumnName, ColumnSpec, Schema
@@ -19,6 +19,7 @@ __all__ = [
     "FeatureSetReference",
     "FeatureSetView",
     "FitLineage",
+    "PerSampleScalerLike",
     "SampleCollection",
     "ScalerLike",
     "ScalerRecord",

@@ -34,6 +34,11 @@ class Invertible(ABC):
 
     @property
     @abstractmethod
+    def label(self) -> str:
+        """Its name in messages."""
+
+    @property
+    @abstractmethod
     def featureset(self) -> FeatureSet:
         """The FeatureSet of the rows."""
 
@@ -59,7 +64,11 @@ class Invertible(ABC):
         DataError
             If the values do not fit the column, or there are not as many as rows.
         """
-        return invert(self.featureset.snapshot(), data, column=column, rows=self.row_index)
+        try:
+            return invert(self.featureset.snapshot(), data, column=column, rows=self.row_index)
+        except MMLError as error:
+            error.located({"view": self.label})
+            raise
 
 
 def invert(source: ColumnSource, data: Any, *, column: str, rows: Rows | None) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from mml.errors import ConfigError, MMLError, ScalerError, StateError
 from mml.plugins import registry
-from mml.processing import MinMaxScaler, Scaler, StandardScaler
+from mml.processing import MinMaxScaler, RobustScaler, Scaler, StandardScaler
 
 REASONABLE = st.floats(-1e6, 1e6, width=32)
 SHAPES = hnp.array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=5)
@@ -60,6 +61,25 @@ def test_float32_extremes_do_not_overflow():
     assert MinMaxScaler().fit(values).transform(values).tolist() == [[0], [1]]
     wide = np.array([-1.7e308, 1.7e308])
     assert MinMaxScaler().fit(wide).transform(wide).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("kind", [StandardScaler, RobustScaler])
+def test_statistics_that_float64_does_not_hold_are_refused(kind):
+    with pytest.raises(ScalerError, match="float64"):
+        kind().fit(np.array([-1.7e308, -1e308, 1e308, 1.7e308]))
+
+
+def test_wide_samples_are_learnt_from_a_few_rows_at_a_time():
+    values = column(40, shape=(60_000,))
+    tracemalloc.start()
+    try:
+        scaler = StandardScaler().fit(values)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < values.nbytes * 3
+    np.testing.assert_allclose(scaler.mean_, values.astype(np.float64).mean(axis=0), rtol=1e-12)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -7.3, 1e30, 1e-30])

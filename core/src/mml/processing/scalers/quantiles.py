@@ -92,6 +92,6 @@ def _quantiles(values: np.ndarray, shares: Sequence[float]) -> np.ndarray:
     values = np.partition(values, np.unique(np.concatenate([below, above])))
     low, high = values[below].astype(np.float64), values[above].astype(np.float64)
     share = places - below
-    # Halved, so that the distance between float64's own extremes does not overflow; halving is exact.
-    rise = (high / 2 - low / 2) * 2 * np.minimum(share, 1 - share)
+    # Halved first: the distance between float64's own extremes would overflow.
+    rise = (high / 2 - low / 2) * np.minimum(share, 1 - share) * 2
     return np.asarray(np.where(share < 0.5, low + rise, high - rise))
