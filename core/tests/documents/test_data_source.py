@@ -19,10 +19,16 @@ def built(text, folder, **changes):
     return ExperimentDocument.from_text(text, folder=folder, name="toy.yaml").build().featuresets[0]
 
 
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def write_arrow(table, path):
+    with pa.ipc.new_file(str(path), table.schema) as writer:
+        writer.write_table(table)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "arrow"])
 def test_a_table_gives_its_columns(text, tmp_path, suffix):
     table = pa.table({"x": X, "y": X * 2, "z": X})
-    {"csv": csv.write_csv, "parquet": parquet.write_table}[suffix](table, tmp_path / f"cells.{suffix}")
+    write = {"csv": csv.write_csv, "parquet": parquet.write_table, "arrow": write_arrow}[suffix]
+    write(table, tmp_path / f"cells.{suffix}")
     data = built(text, tmp_path, file=f"cells.{suffix}")
     assert data.get_targets("y").ravel().tolist() == (X * 2).tolist()
     assert sorted(data.splits) == ["test", "train", "val"]

@@ -128,6 +128,8 @@ class SampleCollection:
     def _own_uuids(self) -> np.ndarray | None:
         if callable(self._uuids):
             self._uuids = self._uuids()
+        if self._uuids is not None:
+            self._uuids.flags.writeable = False  # slices of it are handed out
         return self._uuids
 
     def column(self, name: str) -> DecodedColumn | ChunkedColumn:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from mml.context import ExperimentContext, RegistrationPolicy
 from mml.data import FeatureSet
@@ -22,7 +21,7 @@ def read_featureset(label: str, path: Path, *, keys: dict[str, Any]) -> FeatureS
     label : str
         Label of the FeatureSet.
     path : Path
-        ``.mml``, ``.npz``, ``.csv`` or ``.parquet``.
+        ``.mml``, ``.npz``, ``.csv``, ``.parquet`` or ``.arrow``, which is mapped.
     keys : dict
         ``feature_keys``, ``target_keys`` and ``tag_keys``: which columns go where. A ``.mml`` file
         knows that itself.
@@ -36,14 +35,12 @@ def read_featureset(label: str, path: Path, *, keys: dict[str, Any]) -> FeatureS
         raise DataError("There is no such file.", found=str(path))
     if path.suffix == ".mml":
         return _saved(label, path)
-    if path.suffix not in _TABLES:
+    if path.suffix not in _READERS:
         raise DataError(
             f"Files {path.suffix or 'without a suffix'!r} are not read.",
-            hint=did_you_mean(path.suffix, [".mml", *_TABLES]),
+            hint=did_you_mean(path.suffix, [".mml", *_READERS]),
         )
-    table = _TABLES[path.suffix](path)
-    make = FeatureSet.from_dict if isinstance(table, dict) else FeatureSet.from_arrow
-    return make(label, table, **keys)
+    return _READERS[path.suffix](label, path, **keys)
 
 
 def _saved(label: str, path: Path) -> FeatureSet:
@@ -52,22 +49,15 @@ def _saved(label: str, path: Path) -> FeatureSet:
     return found.copy(label)
 
 
-def _npz(path: Path) -> dict[str, np.ndarray]:
+def _npz(label: str, path: Path, **keys: Any) -> FeatureSet:
     # Without pickle: arrays of objects would run code of the file.
     with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
+        return FeatureSet.from_dict(label, {name: arrays[name] for name in arrays.files}, **keys)
 
 
-def _csv(path: Path) -> pa.Table:
-    from pyarrow import csv
-
-    return csv.read_csv(path)
-
-
-def _parquet(path: Path) -> pa.Table:
-    from pyarrow import parquet
-
-    return parquet.read_table(path)
-
-
-_TABLES: dict[str, Callable[[Path], Any]] = {".npz": _npz, ".csv": _csv, ".parquet": _parquet}
+_READERS: dict[str, Callable[..., FeatureSet]] = {
+    ".npz": _npz,
+    ".csv": FeatureSet.from_csv,
+    ".parquet": FeatureSet.from_parquet,
+    ".arrow": FeatureSet.from_ipc,
+}
