@@ -182,7 +182,7 @@ class FedBlock:
         """Return the rows with the masked ones replaced by a live one of the same step."""
         if pair not in self._safe:
             rows = self.rows[pair]
-            if (rows < 0).any():
+            if rows.size and rows.min() < 0:
                 first = np.where(rows[:, :1] >= 0, rows[:, :1], 0)
                 rows = np.where(rows >= 0, rows, first)
             self._safe[pair] = rows

@@ -51,9 +51,11 @@ class OrderedRows:
             If rows that they share do not stand first in all of them.
         """
         chosen = sorted(pairs)
-        live = {pair: self.rows[pair] >= 0 for pair in chosen}
         if self.places is None:
-            return np.asarray(np.minimum.reduce([one.sum(axis=1) for one in live.values()]))
+            # No row is masked.
+            shapes = [self.rows[pair].shape for pair in chosen]
+            return np.full(shapes[0][0], min(capacity for _, capacity in shapes), dtype=np.int64)
+        live = {pair: self.rows[pair] >= 0 for pair in chosen}
         places = self.places
         first = places[chosen[0]]
         same = np.logical_and.reduce([live[pair] & (places[pair] == first) for pair in chosen])
@@ -96,9 +98,11 @@ def live_first(rows: Mapping[Pair, np.ndarray]) -> OrderedRows:
 
 def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
     """Put the rows of the steps under each other, short ones filled with -1."""
-    capacity = max(len(one) for one in rows)
-    if all(len(one) == capacity for one in rows):
-        return np.stack(rows) if len(rows) > 1 else rows[0][None]
+    lengths = set(map(len, rows))
+    capacity = max(lengths)
+    if len(lengths) == 1:
+        # One copy; `np.stack` would first make a view of each of them.
+        return np.concatenate(rows).reshape(-1, capacity) if len(rows) > 1 else rows[0][None]
     return np.stack([_padded(one[None], capacity)[0] for one in rows])
 
 

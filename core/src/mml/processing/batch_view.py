@@ -83,6 +83,9 @@ class BatchView:
     @property
     def rows(self) -> Mapping[str, np.ndarray]:
         """Role → absolute row numbers of the only stream, int64 ``(n,)``."""
+        if len(self._streams) == 1:
+            # Asked for every batch of an epoch.
+            return next(iter(self._streams.values()))
         return one_stream(self._streams, None, what="batch view")
 
     @property
