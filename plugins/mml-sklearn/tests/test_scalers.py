@@ -302,6 +302,9 @@ def test_new_data_is_transformed_like_the_data_fitted_to(x: np.ndarray) -> None:
     known = cells(x).fit_transform(PCA(3), domain="features", fit_to_split="train")
     new = cells(np.ascontiguousarray(x[:50]), "new").transform_like(known)
     np.testing.assert_allclose(new.get_features("x"), known.get_features("x")[:50], rtol=1e-6, atol=1e-6)
+    known.fit_transform("standard", domain="features", fit_to_split="train")
+    new.undo_all_transforms().transform_like(known)
+    np.testing.assert_allclose(new.get_features("x"), known.get_features("x")[:50], rtol=1e-5, atol=1e-5)
     with pytest.raises(ColumnError, match="missing"):
         mml.data.FeatureSet.from_dict("other", {"z": x}, feature_keys="z").transform_like(known)
 
