@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mml.context import ExperimentContext
 from mml.data import FeatureSet
-from mml.errors import ConfigError, MMLError, SamplerError, StateError
+from mml.errors import ConfigError, SamplerError, StateError
 from mml.processing import SimpleSampler
 from mml.protocols import Configurable, Stateful
 
@@ -186,6 +186,18 @@ def test_weights_draw_with_replacement_by_weight():
         ({"batch_size": True}, "whole number"),
         ({"batch_size": 2, "seed": -1}, "seed"),
         ({"batch_size": 2, "seed": "a"}, "seed"),
+        ({"batch_size": "32"}, "whole number"),
+        ({"batch_size": None}, "whole number"),
+        ({"batch_size": 2, "seed": True}, "seed"),
+        ({"batch_size": 2, "seed": 1.5}, "seed"),
+        ({"batch_size": 2, "shuffle": "yes"}, "`shuffle` is True or False"),
+        ({"batch_size": 2, "shuffle": 1}, "`shuffle` is True or False"),
+        ({"batch_size": 2, "shuffle": None}, "`shuffle` is True or False"),
+        ({"batch_size": 2, "drop_last": "no"}, "`drop_last` is True or False"),
+        ({"batch_size": 2, "group_by": 3}, "`group_by` names columns"),
+        ({"batch_size": 2, "stratify_by": ["g", 3]}, "`stratify_by` names columns"),
+        ({"batch_size": 2, "stratify_by": ""}, "`stratify_by` names columns"),
+        ({"batch_size": 2, "weights": 3, "shuffle": True}, "`weights` names one column"),
         ({"batch_size": 2, "weights": "w"}, "shuffle=True"),
         ({"batch_size": 2, "weights": "w", "shuffle": True, "group_by": "g"}, "without group_by"),
     ],
@@ -205,8 +217,9 @@ def test_bad_settings_are_refused(settings, words):
     ],
 )
 def test_settings_that_do_not_fit_the_data_are_refused(settings, options):
-    with pytest.raises(MMLError):
+    with pytest.raises(SamplerError) as caught:
         SimpleSampler(**settings).bind(VIEW, **options)
+    assert "rows[23 rows]" in caught.value.where
 
 
 def test_weights_must_be_finite_and_not_all_zero():
@@ -215,7 +228,13 @@ def test_weights_must_be_finite_and_not_all_zero():
             fs = FeatureSet.from_dict("w", {"x": [1, 2], "w": values}, feature_keys="x", tag_keys="w")
         return SimpleSampler(batch_size=1, shuffle=True, weights="w").bind(fs.view())
 
-    for values, words in (([1.0, -1.0], "finite"), ([1.0, np.nan], "finite"), ([0.0, 0.0], "All weights")):
+    for values, words in (
+        ([1.0, -1.0], "negative"),
+        ([1.0, np.nan], "not a finite number"),
+        ([1.0, np.inf], "not a finite number"),
+        ([1e308, 1e308], "too large"),
+        ([0.0, 0.0], "All weights"),
+    ):
         with pytest.raises(SamplerError, match=words):
             weighted(values)
 
@@ -318,3 +337,17 @@ def test_a_whole_feature_set_is_bound_as_the_view_of_all_its_rows():
     with pytest.raises(SamplerError, match="rows of a view") as caught:
         sampler.bind(3)
     assert "int: 3" in caught.value.found
+
+
+def test_truth_values_of_numpy_are_truth_values():
+    assert SimpleSampler(batch_size=np.int8(2), shuffle=np.bool_(True), seed=np.int64(3)) == SimpleSampler(
+        batch_size=2, shuffle=True, seed=3
+    )
+    config = SimpleSampler(batch_size=np.int8(2), shuffle=np.bool_(True)).get_config()
+    assert json.loads(json.dumps(config))["shuffle"] is True
+
+
+def test_a_seed_that_is_none_is_refused_when_binding():
+    for wrong in ("a", -1, 1.5):
+        with pytest.raises(SamplerError, match="seed"):
+            SimpleSampler(batch_size=2).bind(VIEW, seed=wrong)

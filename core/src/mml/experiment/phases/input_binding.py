@@ -36,7 +36,8 @@ class InputBinding:
     upstream : FeatureSetReference or None
         Which of the node's upstreams is bound; needed only where it reads several FeatureSets.
     stream : str or None
-        Which stream of the sampler reaches the node.
+        Which stream of the sampler reaches the node. Of an `AlignedSampler`, the name of the stream that this
+        binding's rows are; the FeatureSet's label where None.
     """
 
     node: str

@@ -106,7 +106,8 @@ def _cumulative(view: FeatureSetView, column: str) -> np.ndarray:
         )
     if not weights.any():
         raise SamplerError(f"All weights in {column!r} are 0.")
-    total = np.cumsum(weights)
+    with np.errstate(over="ignore"):
+        total = np.cumsum(weights)
     if not np.isfinite(total[-1]):
         raise SamplerError(f"The weights in {column!r} are too large to be added up.")
     return np.asarray(total)

@@ -12,7 +12,6 @@ import numpy as np
 from mml.configuration import made_with, settings_beside
 from mml.data import FeatureSet, FeatureSetView
 from mml.errors import ConfigError, DataError, SamplerError, did_you_mean
-from mml.processing.group_codes import as_columns
 from mml.protocols import Config
 
 Made = TypeVar("Made")
@@ -55,7 +54,7 @@ def checked_columns(name: str, value: Any) -> tuple[str, ...] | None:
     """Return a setting that names columns as a tuple, None where it names none."""
     if not isinstance(value, str | Iterable | None):
         raise SamplerError(f"`{name}` names columns.", expected="a string or a list", found=repr(value))
-    columns = as_columns(value)
+    columns = (value,) if isinstance(value, str) else () if value is None else tuple(value)
     for one in columns:
         if not isinstance(one, str) or not one:
             raise SamplerError(f"`{name}` names columns.", expected="strings", found=repr(one))
