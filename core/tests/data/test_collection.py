@@ -47,6 +47,16 @@ def test_rows_are_taken_as_they_are_stored():
     assert np.array_equal(taken.uuids(slice(0, 3)), collection.uuids(np.array([9, 2, 2])))
 
 
+def test_a_collection_says_what_it_holds_and_hands_out_identities_read_only():
+    collection = SampleCollection.from_table(chunked())
+    moved = SampleCollection(chunked(), uuids=np.zeros((10, 16), dtype=np.uint8))
+
+    assert repr(collection) == "SampleCollection(10 samples, 4 columns)"
+    assert len(collection) == 10
+    with pytest.raises(ValueError, match="read-only"):
+        moved.uuids(slice(0, 3))[0] = 1
+
+
 def test_collections_are_equal_by_values_and_identities():
     one, two = SampleCollection.from_table(chunked()), SampleCollection.from_table(chunked().combine_chunks())
     moved = SampleCollection(chunked(), uuids=np.zeros((10, 16), dtype=np.uint8))

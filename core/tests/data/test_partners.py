@@ -85,6 +85,11 @@ TAGS = {
         "string",
     ),
     "pyarrow string views": (pa.table({"x": pa.array(["a", None], pa.string_view())}), ["a", None], "string"),
+    "pyarrow narrow categories": (
+        pa.table({"x": pa.DictionaryArray.from_arrays(pa.array([0, None], pa.int8()), ["a"])}),
+        ["a", None],
+        "string",
+    ),
     "pyarrow booleans": (pa.table({"x": pa.array([True, None])}), [True, None], "bool"),
     "pyarrow zoned": (
         pa.table({"x": pa.array([PARIS], ZONED)}),
@@ -259,3 +264,13 @@ def test_frames_hold_tensors(kind, shape):
     assert np.array_equal(np.array(frame["x"].tolist(), dtype=kind), values)
     assert isinstance(other, polars.DataFrame)
     assert np.array_equal(np.array(other["x"].to_list(), dtype=kind), values)
+
+
+def test_missing_values_among_objects_of_pandas_are_those_of_numpy_and_of_python():
+    numbers = pandas.DataFrame({"x": pandas.Series([1.5, np.nan], dtype=object)})
+
+    assert np.isnan(ingested(numbers, features="x").get_features("x")[1])
+    with pytest.raises(DataError, match="missing value in row 1"):
+        ingested(pandas.DataFrame({"x": pandas.Series([1.5, None], dtype=object)}), features="x")
+    with pytest.raises(DataError, match="are no column"), ExperimentContext().activate():
+        FeatureSet.from_dict("t", {"x": numbers}, feature_keys="x")

@@ -157,6 +157,12 @@ class SampleCollection:
         own = self._own_uuids()
         return self._table if own is None else self._table.append_column(UUID_COLUMN, uuid_column(own))
 
+    def __len__(self) -> int:
+        return self.n_rows
+
+    def __repr__(self) -> str:
+        return f"SampleCollection({self.n_rows} samples, {len(self._schema)} columns)"
+
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
