@@ -140,7 +140,7 @@ def test_views_cost_eight_bytes_a_row_and_nothing_where_contiguous():
         (lambda fs: fs.split_random(ratios=HALVES, seed=-1, overwrite=True), "seed"),
         (lambda fs: fs.split_random(ratios=HALVES, seed=True, overwrite=True), "seed"),
         (lambda fs: fs.split("random", ratios=HALVES, overwrite=True), "seed"),
-        (lambda fs: fs.split_random(ratios=HALVES, seed=1), "exists already"),
+        (lambda fs: fs.split_random(ratios=HALVES, seed=1), "exists? already"),
         (lambda fs: fs.split_random(ratios={"a": 1.0}, seed=1, group_by="cel"), "'cell'"),
         (lambda fs: fs.split_random(ratios={"a": 1.0}, seed=1, group_by="x"), "tensors"),
         (lambda fs: fs.split_random(ratios={"a": 1.0}, seed=1, stratify_by="gap"), "missing values"),
@@ -169,7 +169,7 @@ def test_views_cost_eight_bytes_a_row_and_nothing_where_contiguous():
         (lambda fs: fs.split_by_condition({"a": {"age": 0}}, rest=""), "name"),
         (lambda fs: fs.split_by_condition({"a": {"age": lambda v: v.none}}, rest="b"), "failed"),
         (lambda fs: fs.split_by_condition({"a": {"agee": 0}}, rest="b"), "'age'"),
-        (lambda fs: fs.split_by_condition({"train": {"age": 0}}, rest="b"), "exists already"),
+        (lambda fs: fs.split_by_condition({"train": {"age": 0}}, rest="b"), "exists? already"),
     ],
 )
 def test_bad_input_is_named_and_leaves_the_featureset_as_it_was(split, words):

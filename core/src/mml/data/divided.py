@@ -16,7 +16,7 @@ from mml.data.rows import Rows
 from mml.data.splittable import Splittable
 from mml.data.splitting import make_splits, resolve_splitter, with_splits, without_splits
 from mml.data.view import FeatureSetView
-from mml.errors import MMLError, SplitError, listed
+from mml.errors import MMLError, SplitError
 
 if TYPE_CHECKING:
     from mml.data.featureset import FeatureSet
@@ -82,7 +82,7 @@ class Divided(Splittable):
                 view = FeatureSetView(cast("FeatureSet", self), rows, split=record.source)
                 splits, kept = self._with_division(splits, kept, view=view, splitter=record.build())
             except MMLError as error:
-                error.located({"FeatureSet": self.label, "splits": listed(record.names)})
+                error.located({"FeatureSet": self.label, "splits": list(record.names)})
                 raise
         self._contents = before.with_splits(splits, kept)
         return {name: self[name] for name in splits if name in names}
@@ -144,7 +144,7 @@ def _repeatable(other: Any) -> tuple[SplitterRecord, ...]:
     if not records:
         raise SplitError(f"{other.label!r} has no splits to repeat.")
     for record in records:
-        where = {"FeatureSet": other.label, "splits": listed(record.names)}
+        where = {"FeatureSet": other.label, "splits": list(record.names)}
         if record.source == "":
             raise SplitError(
                 "These splits divided rows that have no name, so other data has no such rows.",

@@ -172,7 +172,9 @@ def with_splits(
     taken = [name for name in parts if name in splits]
     if taken and not overwrite:
         raise SplitError(
-            f"The split {listed(taken)} exists already.",
+            f"The split {listed(taken)} exists already."
+            if len(taken) == 1
+            else f"The splits {listed(taken)} exist already.",
             hint="Pass overwrite=True to divide again, or choose other names.",
         )
     if record.source in _dependants(records, set(taken)):
