@@ -134,7 +134,13 @@ def text(fs):
         (text, None, "*", ScalerError, r"'features.voltage.raw' does not fit"),
         (lambda fs: other_data(fs, [0, 1]), None, "volage", ColumnError, "Did you mean"),
         (lambda fs: other_data(fs, [0, 1]), None, "image", ScalerError, "no transform to take over"),
-        (lambda fs: chained_after(other_data(fs, [0, 1])), None, "*", ScalerError, "transformed already"),
+        (
+            lambda fs: chained_after(other_data(fs, [0, 1])),
+            None,
+            "*",
+            ScalerError,
+            "transformed already",
+        ),
         (lambda fs: other_data(fs, [0, 1]), "plain", "*", ScalerError, "no transforms to take over"),
         (lambda fs: other_data(fs, [0, 1]), 3, "*", ScalerError, "from a FeatureSet"),
     ],
@@ -149,3 +155,4 @@ def test_what_cannot_be_taken_over_says_why_and_changes_nothing(make, like, keys
     assert everything(new) == before
     if "already" in words:
         assert "undo_all_transforms" in caught.value.hint
+        assert "'features.pulse'" in caught.value.found

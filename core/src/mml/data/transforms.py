@@ -161,7 +161,7 @@ def taken_over(
     if source.transforms:
         raise ScalerError(
             "The columns are transformed already; what was fitted to raw values would see transformed ones.",
-            found=f"transformed: {listed(sorted(_transformed(source)))}",
+            found=f"transformed: {listed(sorted(map('.'.join, _transformed(source))))}",
             hint="Take that back first, with undo_all_transforms().",
         )
     wanted = _transformed(other) if keys == "*" else _named(other, keys)

@@ -213,7 +213,8 @@ def test_constant_columns_and_single_rows_are_finite(name, value):
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_no_array_of_numbers_is_refused(name):
     one = scaler(name)
-    for bad in (np.array([["a", "b", "c"] * 2]), np.array(3.0), np.zeros((3, 6), dtype="datetime64[s]")):
+    dates = np.zeros((3, 6), dtype="datetime64[s]")
+    for bad in (np.array([["a", "b", "c"] * 2]), np.array(3.0), dates, [[1, 2], [3]], None):
         with pytest.raises(ScalerError):
             one.fit(bad)
     with pytest.raises(ScalerError, match="no rows"):

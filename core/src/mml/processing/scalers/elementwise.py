@@ -101,7 +101,10 @@ def divided_by(scale: np.ndarray, dtype: np.dtype) -> Step:
 
 def require_numbers(values: np.ndarray) -> np.ndarray:
     """Return values as an array of at least one axis, or raise ScalerError where they are no numbers."""
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError) as cause:
+        raise ScalerError("These values are no array.", found=type(values).__name__) from cause
     if array.dtype.kind not in "biuf" or not array.ndim:
         raise ScalerError(
             "Scalers work on arrays of numbers.",

@@ -10,6 +10,7 @@ from mml.data.components import build_scaler, scaler_config, scaler_factory
 from mml.data.protocols import ScalerLike, is_per_sample
 from mml.errors import MMLError, ScalerError
 from mml.plugins import registry
+from mml.processing.scalers.elementwise import require_numbers
 from mml.protocols import Config, State
 
 
@@ -63,12 +64,12 @@ class Scaler:
 
     def fit(self, values: np.ndarray) -> Self:
         """Learn from values ``(n, *shape)``."""
-        self._fitted.fit(np.asarray(values))
+        self._fitted.fit(require_numbers(values))
         return self
 
     def transform(self, values: np.ndarray) -> np.ndarray:
         """Return mapped values ``(n, *shape)``."""
-        return self._fitted.transform(np.asarray(values))
+        return self._fitted.transform(require_numbers(values))
 
     def fit_transform(self, values: np.ndarray) -> np.ndarray:
         """Learn from values and map them."""
@@ -86,14 +87,14 @@ class Scaler:
         """
         scaler: Any = self._fitted
         if not is_per_sample(scaler):
-            return np.asarray(scaler.inverse_transform(np.asarray(values)))
+            return np.asarray(scaler.inverse_transform(require_numbers(values)))
         if inputs is None:
             raise ScalerError(
                 f"{scaler!r} works per sample; inversion needs to know the samples.",
                 hint="Pass inputs=..., the values that were transformed.",
             )
         return np.asarray(
-            scaler.inverse_transform(np.asarray(values), scaler.sample_state(np.asarray(inputs)))
+            scaler.inverse_transform(require_numbers(values), scaler.sample_state(require_numbers(inputs)))
         )
 
     def get_config(self) -> Config:
