@@ -13,8 +13,8 @@ from benchmarks.measure import Budget, Contender, Report, Settings, measure
 from mml.graph.plan import Lane, Request
 
 N_ROWS, N_FEATURES, BATCH_SIZE = 1_000_000, 32, 256
-# As many batches as a block of training has where its steps are fast.
-BLOCK = 128
+# A block of training has up to 128 batches, as many as take 50 ms.
+BLOCK = 64
 # The DataLoader is slow enough that a tenth of an epoch tells.
 LOADED_ROWS = N_ROWS // 10
 N_BATCHES = -(-N_ROWS // BATCH_SIZE)

@@ -147,9 +147,9 @@ class FedBlock:
         safe = self._safe_rows((wanted.lane, wanted.role))
         flat = safe.reshape(-1)
         try:
-            joined = np.asarray(
-                assemble([source.take(column, flat) for column in wanted.columns], wanted.combine)
-            )
+            columns = [source.take(column, flat) for column in wanted.columns]
+            alone = len(columns) == 1 and columns[0].ndim > 1
+            joined = columns[0] if alone else np.asarray(assemble(columns, wanted.combine))
         except MMLError as error:
             raise error.located(
                 {"lane": wanted.lane, "columns": ", ".join(wanted.columns)}
