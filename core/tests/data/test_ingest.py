@@ -210,7 +210,10 @@ def test_bad_data_names_key_row_and_expectation(case):
     assert len(context) == 0
 
 
-@pytest.mark.parametrize("values", [3.0, "text", np.float32(1), np.zeros((3, 0)), [], {}, None, iter([1])])
+NO_COLUMNS = [3.0, "text", np.float32(1), np.zeros((3, 0)), [], {}, None, iter([1]), {1, 2}]
+
+
+@pytest.mark.parametrize("values", NO_COLUMNS)
 def test_what_is_no_column_is_refused(values):
     with ExperimentContext().activate(), pytest.raises(DataError, match="'x'"):
         FeatureSet.from_dict("bad", {"x": values}, feature_keys="x")
@@ -360,6 +363,12 @@ def test_keys_that_are_no_strings_are_refused():
     with pytest.raises(ColumnError, match="a string, or a list of strings") as caught:
         FeatureSet.from_dict("cells", {1: np.ones(3)}, feature_keys=1)
     assert "domain 'features'" in caught.value.where
+
+
+@pytest.mark.parametrize("keys", [[["x"]], [None], [("x",)], b"x", [{}]])
+def test_keys_that_cannot_be_keys_are_refused(keys):
+    with pytest.raises(ColumnError, match=r"no key|cannot be a key"):
+        FeatureSet.from_dict("cells", {"x": np.ones(3)}, feature_keys=keys)
 
 
 def test_a_table_given_as_a_mapping_is_sent_to_from_arrow():

@@ -274,3 +274,12 @@ def test_missing_values_among_objects_of_pandas_are_those_of_numpy_and_of_python
         ingested(pandas.DataFrame({"x": pandas.Series([1.5, None], dtype=object)}), features="x")
     with pytest.raises(DataError, match="are no column"), ExperimentContext().activate():
         FeatureSet.from_dict("t", {"x": numbers}, feature_keys="x")
+
+
+@pytest.mark.parametrize("fmt", ["pandas", "polars"])
+def test_a_time_zone_that_a_partner_does_not_know_is_named(fmt):
+    fs = ingested(pa.table({"x": pa.array([PARIS], pa.timestamp("us", "Nowhere/Land"))}), tags="x")
+
+    with pytest.raises(DataError, match=f"{fmt} does not know the time zone 'Nowhere/Land'"):
+        fs.get_tags("x", fmt=fmt)
+    assert fs.get_tags("x", fmt="list") == [PARIS.replace(tzinfo=None)]

@@ -97,7 +97,15 @@ def keys_of(given: Any, **place: str) -> list[Any]:
         raise ColumnError(
             "Keys are a string, or a list of strings.", where=dict(place) or None, found=repr(given)
         )
-    return [given] if isinstance(given, str) else list(given)
+    keys = [given] if isinstance(given, str) else list(given)
+    for key in keys:
+        try:
+            hash(key)
+        except TypeError as cause:
+            raise ColumnError(
+                f"{key!r} cannot be a key.", where=dict(place) or None, expected="a string"
+            ) from cause
+    return keys
 
 
 def require_known(keys: Iterable[Any], known: Iterable[Any], **place: str) -> None:

@@ -9,7 +9,8 @@ NumPy knows no time zones: timestamps are UTC there. pandas and polars get the z
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -93,9 +94,10 @@ def _to_pandas(columns: Mapping[str, np.ndarray], zones: Mapping[str, str]) -> A
     frame = pandas.DataFrame(
         {name: array if array.ndim == 1 else list(array) for name, array in columns.items()}
     )
-    for name in zones:
+    for name, zone in zones.items():
         if columns[name].ndim == 1:
-            frame[name] = frame[name].dt.tz_localize("UTC").dt.tz_convert(zones[name])
+            with _zone_of(name, zone, "pandas"):
+                frame[name] = frame[name].dt.tz_localize("UTC").dt.tz_convert(zone)
     return frame
 
 
@@ -104,9 +106,23 @@ def _to_polars(columns: Mapping[str, np.ndarray], zones: Mapping[str, str]) -> A
     series = []
     for name, array in columns.items():
         one = _polars_series(polars, name, array)
-        zoned = name in zones and array.ndim == 1
-        series.append(one.dt.replace_time_zone("UTC").dt.convert_time_zone(zones[name]) if zoned else one)
+        if name in zones and array.ndim == 1:
+            with _zone_of(name, zones[name], "polars"):
+                one = one.dt.replace_time_zone("UTC").dt.convert_time_zone(zones[name])
+        series.append(one)
     return polars.DataFrame(series)
+
+
+@contextmanager
+def _zone_of(name: str, zone: str, partner: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as cause:  # each partner has errors of its own for this
+        raise DataError(
+            f"{partner} does not know the time zone {zone!r}.",
+            where={"column": name},
+            hint="Ask for fmt='arrow', which keeps it, or fmt='numpy' for UTC.",
+        ) from cause
 
 
 def _polars_series(polars: Any, name: str, array: np.ndarray) -> Any:
