@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class SplitterLike(Protocol):
-    """Divides a view into named parts."""
+    """Divides a view into named parts.
+
+    The parts are checked: disjoint, and complete unless the class says ``leaves_rows_out = True``.
+    """
 
     def split(self, view: FeatureSetView) -> Mapping[str, np.ndarray]:
         """Return positions within the view (int64, ascending) per part; disjoint and complete."""

@@ -40,8 +40,8 @@ class Splittable(ABC):
         Raises
         ------
         SplitError
-            If a name exists, a part is empty, or the splitter cannot do what it was asked for. The
-            FeatureSet is then as it was.
+            If a name exists, a part is empty, a row is in two parts or in none, or the splitter cannot do
+            what it was asked for. The FeatureSet is then as it was.
         """
 
     def split_random(
@@ -62,11 +62,17 @@ class Splittable(ABC):
         seed : int
             Equal seeds give equal splits.
         group_by : str or iterable of str, optional
-            Columns whose equal values stay together; sizes are then as near as whole groups allow.
+            Columns whose equal values stay together; sizes are then as near as whole groups allow. A group
+            larger than every share is an error.
         stratify_by : str or iterable of str, optional
             Columns whose values keep their shares in every split.
         overwrite : bool
             See :meth:`split`.
+
+        Warns
+        -----
+        StrataWarning
+            If a stratum cannot keep its share within one sample, or is missing from a split.
         """
         return self.split(
             "mml/random",

@@ -103,10 +103,11 @@ def _numbered(values: np.ndarray | CodedStrings) -> np.ndarray:
 
 def _distinct(strings: CodedStrings) -> np.ndarray:
     """Return codes that are equal only where the strings are: Arrow lets a category stand twice."""
-    numbers: dict[object, int] = {}
-    same = [numbers.setdefault(one, len(numbers)) for one in strings.categories.tolist()]
-    if len(numbers) == len(same):
+    categories = strings.categories.tolist()
+    if len(set(categories)) == len(categories):
         return strings.codes
+    numbers: dict[object, int] = {}
+    same = [numbers.setdefault(one, len(numbers)) for one in categories]
     return np.array(same, dtype=np.int64).take(strings.codes)
 
 
