@@ -95,6 +95,15 @@ def test_unknown_uuids_are_named():
     assert FS.take_sample_uuids([]).rows.tolist() == []
 
 
+def test_positions_of_any_integer_type_mean_the_same():
+    for dtype in (np.int8, np.uint8, np.int64, np.uint64):
+        assert FS.take(np.array([5, 2], dtype=dtype)).rows.tolist() == [5, 2]
+    with pytest.raises(DataError, match=str(2**64 - 1)):
+        FS.take(np.array([2, 2**64 - 1], dtype=np.uint64))
+    with pytest.raises(DataError, match="no row -24"):
+        FS.take(np.array([2, -24], dtype=np.int8))
+
+
 @pytest.mark.parametrize("bad", [[23], [-24], [0.5], [[1]], ["a"], 3, None, [[1], [2, 3]]])
 def test_positions_that_are_none_are_refused(bad):
     with pytest.raises(DataError):

@@ -93,8 +93,17 @@ def checked_positions(positions: object, n_rows: int) -> Rows:
             found=f"{array.dtype} of shape {array.shape}",
             expected=f"integers, or a boolean mask of shape ({n_rows},)",
         )
+    lowest, highest = int(array.min()), int(array.max())
+    if highest >= n_rows or lowest < -n_rows:
+        raise DataError(f"There is no row {_first_outside(array, n_rows)}.", found=f"{n_rows} rows")
     array = array.astype(np.int64)
-    outside = (array < -n_rows) | (array >= n_rows)
-    if outside.any():
-        raise DataError(f"There is no row {int(array[outside][0])}.", found=f"{n_rows} rows")
+    if lowest >= 0:
+        return compact(array)
     return compact(np.where(array < 0, array + n_rows, array))
+
+
+def _first_outside(array: np.ndarray, n_rows: int) -> int:
+    outside = array >= n_rows
+    if array.dtype.kind == "i":
+        outside |= array < -n_rows
+    return int(array[outside][0])
