@@ -30,8 +30,8 @@ def positions_of(wanted: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.
         return np.zeros(len(wanted), dtype=np.int64), np.zeros(len(wanted), dtype=bool)
     mine, theirs = _halves(among), _halves(wanted)
     order = np.argsort(mine[:, 0], kind="stable")
-    first = mine[order, 0]
-    places = np.searchsorted(first, theirs[:, 0])
+    first = mine[:, 0].take(order)
+    places = _places(first, theirs[:, 0])
     places[places == len(first)] = 0
     positions = order[places]
     same_half = first[places] == theirs[:, 0]
@@ -40,6 +40,14 @@ def positions_of(wanted: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.
     if len(undecided):
         positions[undecided], found[undecided] = _by_whole(wanted[undecided], among)
     return positions, found
+
+
+def _places(among: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return where sorted values have the wanted ones; asked for in order, so that memory is walked once."""
+    order = np.argsort(wanted)
+    places = np.empty(len(wanted), dtype=np.int64)
+    places[order] = np.searchsorted(among, wanted[order])
+    return places
 
 
 def first_repeat(uuids: np.ndarray) -> int | None:
