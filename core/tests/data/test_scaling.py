@@ -204,3 +204,12 @@ def test_a_column_too_large_to_keep_is_evaluated_anew_and_all_kept_ones_have_a_b
         kept = fresh.snapshot()._kept
         assert len(kept) < 4
         assert sum(one.nbytes for one in kept.values()) <= limits[1]
+
+
+@pytest.mark.parametrize("scaler", ["negate", "absolute", "per_sample_minmax", "per_sample_zero"])
+def test_what_learns_nothing_leaks_nothing(scaler):
+    featureset = cells()
+    featureset.split_random(ratios={"train": 0.5, "test": 0.5}, seed=0)
+    with strict():
+        featureset.fit_transform(scaler, domain="features", keys="pulse")
+    assert len(featureset.scaler_records[0].lineage) == 0

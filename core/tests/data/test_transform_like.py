@@ -70,8 +70,10 @@ def test_transforms_are_taken_over_from_a_file_and_after_the_old_data_is_gone(tm
     again = reloaded(new, tmp_path / "new.mml")
     assert again.get_features("pulse").tobytes() == expected
     assert Doubling.fits == 1
-    for record in again.scaler_records:
-        assert np.array_equal(record.lineage.uuids, saw)
+    standard, per_sample, doubling = again.scaler_records
+    assert np.array_equal(standard.lineage.uuids, saw)
+    assert np.array_equal(doubling.lineage.uuids, saw)
+    assert len(per_sample.lineage) == 0
     back = again.inverse_transform(again.get_features("pulse"), "pulse")
     np.testing.assert_allclose(back, new.get_features("pulse", "raw"), rtol=1e-5, atol=1e-6)
 

@@ -56,7 +56,8 @@ class Scalable(ABC):
         Warns
         -----
         LeakageWarning
-            If rows outside ``train`` are learnt from while splits exist.
+            If rows outside ``train`` are learnt from while splits exist. Scalers that learn nothing, such as
+            ``negate`` and the ones per sample, leak nothing.
 
         Raises
         ------
@@ -67,7 +68,8 @@ class Scalable(ABC):
         with self._located():
             view = self.view() if fit_to_split is None else self[fit_to_split]
             record = fit_record(before.source, scaler, domain=domain, keys=keys, view=view)
-        warn_of_leakage(before.splits, view=view, what=f"The scaler of {', '.join(record.keys)}")
+        if record.lineage:
+            warn_of_leakage(before.splits, view=view, what=f"The scaler of {', '.join(record.keys)}")
         self._contents = before.with_transforms((*before.source.transforms, record))
         return self
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mml.data.components import scaler_config, scaler_factory
-from mml.data.protocols import ScalerLike
+from mml.data.protocols import ScalerLike, is_per_sample
 from mml.data.records import FittedColumn, ScalerRecord
 from mml.data.rows import Rows, count, pick
 from mml.data.schema import FEATURES, RAW, TARGETS, TRANSFORMED, ColumnName, ColumnSpec, Schema, Selection
@@ -81,8 +81,10 @@ def fit_record(
         if config is None and reason is None:
             config, reason = _written_down(one)
         fitted[spec.name.key] = _fit(one, source, spec, view)
+    # What learns nothing carries nothing from one row to another, so that no row counts as seen.
+    learnt_from = view if any(_learns(one.scaler) for one in fitted.values()) else view.take([])
     names = tuple(fitted)
-    return ScalerRecord(config, domain, names, view.split_name, view.lineage(), fitted, reason)
+    return ScalerRecord(config, domain, names, view.split_name, learnt_from.lineage(), fitted, reason)
 
 
 def scalable_columns(schema: Schema, *, domain: str, keys: Selection) -> list[ColumnSpec]:
@@ -256,6 +258,10 @@ def _overlap(rows: Rows, others: np.ndarray) -> bool:
 def _require_rows(view: FeatureSetView) -> None:
     if not view.n_samples:
         raise ScalerError("A scaler cannot be fitted on no rows.", where={"view": view.label})
+
+
+def _learns(scaler: ScalerLike) -> bool:
+    return not is_per_sample(scaler) and bool(scaler.get_state())
 
 
 def _made(make: Callable[[], ScalerLike]) -> ScalerLike:
