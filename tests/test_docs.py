@@ -18,6 +18,7 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 _BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 _MARK = "----- end of block {} -----"
+_STRICT = "import warnings, mml; warnings.simplefilter('error', mml.errors.MMLWarning); del warnings"
 
 
 def blocks(text: str) -> list[tuple[str, str | None]]:
@@ -38,7 +39,8 @@ def printed(codes: list[str], folder: Path) -> list[str]:
     """Run blocks as one program and return what each of them printed."""
     marked = "\n".join(f"{code}\nprint({_MARK.format(n)!r})" for n, code in enumerate(codes))
     ran = subprocess.run(
-        [sys.executable, "-W", "error::mml.errors.MMLWarning", "-c", marked],
+        # Not by -W, which knows the categories of the standard library only.
+        [sys.executable, "-c", f"{_STRICT}\n{marked}"],
         cwd=folder,
         env={**os.environ, "MML_PROGRESS": "0"},
         capture_output=True,
