@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mml.context import ExperimentContext
-from mml.errors import SamplerError, UnmatchedRowsWarning
+from mml.errors import SamplerError, StateError, UnmatchedRowsWarning
 from mml.processing import AlignedSampler, PairedSampler, SimpleSampler, TripletSampler
 
 from .sets import bound, made
@@ -216,6 +216,9 @@ class TestOrder:
         resumed = sampler.bind(views)
         resumed.set_state(json.loads(json.dumps(stopped.get_state())))
         assert list(itertools.islice(read(resumed), 5)) == straight[4:]
+        unseeded = AlignedSampler(SimpleSampler(batch_size=3, shuffle=True), by="key")
+        with pytest.raises(StateError, match="another order"):
+            unseeded.bind(views, seed=5).set_state(stopped.get_state())
 
 
 class TestWhatIsRefused:
