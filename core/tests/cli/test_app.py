@@ -1,6 +1,7 @@
 """The commands: what they print, and with which status they exit."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ COMMANDS = ("run", "validate", "schema", "plugins", "demo", "show", "conformance
 def shell(*arguments, **environment):
     return subprocess.run(
         [sys.executable, "-m", "mml", *map(str, arguments)],
-        env={"PYTHONPATH": ":".join(sys.path), "MML_PROGRESS": "0", **environment},
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path), "MML_PROGRESS": "0", **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -232,7 +233,7 @@ def test_listing_imports_no_framework():
     )
     result = subprocess.run(
         [sys.executable, "-c", code],
-        env={"PYTHONPATH": ":".join(sys.path)},
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
         capture_output=True,
         text=True,
         check=True,
@@ -264,7 +265,7 @@ def test_ctrl_c_ends_a_run_with_1_and_what_was_trained_is_saved(file):
             "--save",
             str(target),
         ],
-        env={"PYTHONPATH": ":".join(sys.path)},
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

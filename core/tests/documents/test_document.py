@@ -1,5 +1,6 @@
 """Documents become the experiments that the same calls in Python make."""
 
+import os
 import subprocess
 import sys
 
@@ -76,7 +77,7 @@ def test_another_process_and_hash_seed_train_to_the_same_bits(file):
     found = {
         subprocess.run(
             [sys.executable, "-c", code, str(file)],
-            env={"PYTHONHASHSEED": seed, "MML_PROGRESS": "0", "PYTHONPATH": ":".join(sys.path)},
+            env={**os.environ, "PYTHONHASHSEED": seed, "MML_PROGRESS": "0", "PYTHONPATH": ":".join(sys.path)},
             capture_output=True,
             text=True,
             check=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -254,7 +255,7 @@ class TestEpochs:
         found = {
             subprocess.run(
                 [sys.executable, "-c", script],
-                env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
+                env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
                 capture_output=True,
                 check=True,
                 text=True,
