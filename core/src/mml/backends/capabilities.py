@@ -29,6 +29,11 @@ class Capabilities:
         Arrays cross to other backends through DLPack without a copy.
     compiled : bool
         A program is compiled for fixed shapes: short batches are padded instead of cut.
+    precisions : tuple of str
+        In which precisions a segment can be trained: ``"float32"``, which stands for the models' own dtypes,
+        and ``"bf16"``, where matrix products run in bfloat16 and parameters stay what they are.
+    compiler : bool
+        Segments can be handed to the framework's optimising compiler (`Segment.jit_compile`).
     """
 
     gradients: bool = False
@@ -38,3 +43,5 @@ class Capabilities:
     devices: tuple[str, ...] = ("cpu",)
     dlpack: bool = False
     compiled: bool = False
+    precisions: tuple[str, ...] = ("float32",)
+    compiler: bool = False

@@ -7,7 +7,7 @@ how steps are cut into blocks or ranges.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,12 +52,15 @@ class Controls:
     accumulated : ndarray of int64, shape (steps, n_losses)
         For each loss, the live rows of the whole accumulation window that the step belongs to; None where
         every step stands alone.
+    contexts : sequence or None
+        For each step, what losses with `SegmentLoss.context` receive; None where there are none.
     """
 
     seeds: np.ndarray
     rates: np.ndarray
     apply: np.ndarray | None = None
     accumulated: np.ndarray | None = None
+    contexts: Sequence[Any] | None = None
 
 
 @dataclass(slots=True)

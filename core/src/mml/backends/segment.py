@@ -106,6 +106,9 @@ class SegmentLoss:
         Keyword names for the arguments, empty where they are positional.
     sample_weight : str or None
         Name of the row weights, shape ``(rows, 1)``.
+    context : bool
+        The function takes a keyword ``context`` and receives the step's entry of `Controls.contexts`, a
+        Python object: a program runs such a segment eagerly, whatever it compiles otherwise.
     """
 
     label: str
@@ -116,6 +119,7 @@ class SegmentLoss:
     rows: int
     keywords: tuple[str, ...] = ()
     sample_weight: str | None = None
+    context: bool = False
 
 
 class LossFunction(Protocol):
@@ -197,6 +201,10 @@ class Segment:
         How many columns `Block.rows` has.
     deterministic : bool
         Ask for kernels that give equal bits in every run.
+    precision : str
+        One of the backend's `Capabilities.precisions`; another than ``"float32"`` in mode ``train`` only.
+    jit_compile : bool
+        Hand the calls to the framework's optimising compiler; only where `Capabilities.compiler` says so.
     options : mapping
         What a call that fits needs to know beforehand: under ``classes``, by node label, the sorted class
         values of the whole split, for learners that take batch by batch.
@@ -212,6 +220,8 @@ class Segment:
     device: str | None = None
     n_rows: int = 1
     deterministic: bool = False
+    precision: str = "float32"
+    jit_compile: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property

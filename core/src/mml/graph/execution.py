@@ -231,6 +231,7 @@ def _cut(controls: Controls, part: slice) -> Controls:
         rates=controls.rates[part],
         apply=None if controls.apply is None else controls.apply[part],
         accumulated=None if controls.accumulated is None else controls.accumulated[part],
+        contexts=None if controls.contexts is None else controls.contexts[part],
     )
 
 
@@ -265,6 +266,7 @@ def signature(segment: Segment) -> tuple[Any, ...]:
                 loss.rows,
                 loss.keywords,
                 loss.sample_weight,
+                loss.context,
             )
             for loss in segment.losses
         ),
@@ -276,6 +278,8 @@ def signature(segment: Segment) -> tuple[Any, ...]:
         segment.device,
         segment.n_rows,
         segment.deterministic,
+        segment.precision,
+        segment.jit_compile,
         _content(segment.options),
     )
 

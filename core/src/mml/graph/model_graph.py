@@ -42,6 +42,9 @@ class ModelGraph(ExperimentNode):
     optimizer : Optimizer or str, optional
         Trains all learning nodes in one backward pass; without it each learning node is trained by an
         optimizer of its own, stage by stage.
+    jit_compile : bool
+        Hand what runs to the optimising compilers of the backends that have one. The first step takes
+        longer and the others less; results may differ in the last bits from those without.
     label : str
 
     Raises
@@ -59,6 +62,7 @@ class ModelGraph(ExperimentNode):
         nodes: Iterable[ComputeNode],
         *,
         optimizer: Optimizer | str | None = None,
+        jit_compile: bool = False,
         label: str = DEFAULT_LABEL,
         uuid: str | None = None,
     ) -> None:
@@ -70,6 +74,11 @@ class ModelGraph(ExperimentNode):
         except MMLError as error:
             raise error.located({"graph": label}) from error.__cause__
         self._nodes = {name: self._nodes[name] for name in order}
+        if not isinstance(jit_compile, bool):
+            raise GraphError(
+                "`jit_compile` is True or False.", where={"graph": label}, found=repr(jit_compile)
+            )
+        self.jit_compile = jit_compile
         self._programs: ProgramCache = {}
         self.run_lock = threading.RLock()
         self._seed = 0
@@ -176,7 +185,8 @@ class ModelGraph(ExperimentNode):
     def plan(self, request: Request) -> Plan:
         """Return how the graph would answer a phase's request, with an explanation for people."""
         try:
-            return Planner(self._nodes, self.optimizer, request).plan()
+            planner = Planner(self._nodes, self.optimizer, request, jit_compile=self.jit_compile)
+            return planner.plan()
         except MMLError as error:
             raise error.located({"graph": self.label}) from error.__cause__
 
@@ -261,6 +271,7 @@ class ModelGraph(ExperimentNode):
             "uuid": self.uuid,
             "nodes": [node.get_config() for node in self._nodes.values()],
             "optimizer": None if self.optimizer is None else self.optimizer.get_config(),
+            "jit_compile": self.jit_compile,
         }
 
     @classmethod
@@ -270,6 +281,7 @@ class ModelGraph(ExperimentNode):
         return cls(
             [node_from_config(one) for one in config["nodes"]],
             optimizer=None if optimizer is None else Optimizer.from_config(optimizer),
+            jit_compile=config.get("jit_compile", False),
             label=config["label"],
             uuid=config.get("uuid"),
         )

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from mml.backends import Backend, Call, Segment, SegmentLoss, get_backend
-from mml.errors import GraphError, LossError, MMLError, did_you_mean
+from mml.errors import GraphError, LossError, MMLError, did_you_mean, listed
 from mml.graph.explanation import explained
 from mml.graph.learning import choose_learning, running_nodes
 from mml.graph.losses.applied_loss import AppliedLoss
@@ -39,11 +39,19 @@ class Planner:
     optimizer : Optimizer or None
         The graph's.
     request : Request
+    jit_compile : bool
+        Let the backends that can hand their segments to an optimising compiler.
     """
 
     def __init__(
-        self, nodes: Mapping[str, ComputeNode], optimizer: Optimizer | None, request: Request
+        self,
+        nodes: Mapping[str, ComputeNode],
+        optimizer: Optimizer | None,
+        request: Request,
+        *,
+        jit_compile: bool = False,
     ) -> None:
+        self.jit_compile = jit_compile
         self.nodes = nodes
         self.optimizer = optimizer
         self.request = request
@@ -52,6 +60,7 @@ class Planner:
         running = running_nodes(nodes, request, self.learning)
         self.order = tuple(label for label in ordered(nodes) if label in running)
         self.backends = node_backends(nodes, self.order, scored=[loss.on for loss in request.losses])
+        self._check_compiler()
         self.routes = Routes(nodes, self.order, request.lanes)
         self.names = ValueNames(self.routes)
         self._number = {loss.label: number for number, loss in enumerate(request.losses)}
@@ -97,6 +106,15 @@ class Planner:
             aligned=aligned,
             explanation=tuple(explained(self.nodes, self.order, stages, self.learning)),
         )
+
+    def _check_compiler(self) -> None:
+        running = sorted(set(self.backends.values()))
+        if self.jit_compile and not any(get_backend(name).capabilities.compiler for name in running):
+            raise GraphError(
+                "The graph asks for jit_compile, and none of its backends has a compiler.",
+                found=f"nodes on {listed(running)}",
+                hint="Leave jit_compile out.",
+            )
 
     def _keys(self, label: str) -> list[tuple[str, str]]:
         return [(role, self.routes.key(label, role)) for role in self.routes.roles[label]]
@@ -218,6 +236,8 @@ class Planner:
             device=self._device(stage),
             n_rows=0,
             deterministic=self.request.deterministic,
+            precision=stepped[0][0].precision if stepped else "float32",
+            jit_compile=self.jit_compile and get_backend(stage.backend).capabilities.compiler,
             options=self._options(learning, stage.backend),
         )
         numbers = tuple(self._number[loss.label] for loss in applied)

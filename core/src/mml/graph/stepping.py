@@ -35,6 +35,7 @@ def choose_optimizers(
         else:
             labels.append(label)
     _check_windows(grouped)
+    _check_precision(grouped, backend)
     return tuple((one, _handed_over(one, labels, backend)) for one, labels in grouped)
 
 
@@ -57,6 +58,24 @@ def _check_windows(grouped: list[tuple[Optimizer, list[str]]]) -> None:
             "Optimizers that share one backward pass accumulate over different numbers of steps.",
             found="; ".join(f"{', '.join(labels)}: {one.accumulate}" for one, labels in grouped),
             hint="Give them the same `accumulate`, or train the nodes in stages, without a graph optimizer.",
+        )
+
+
+def _check_precision(grouped: list[tuple[Optimizer, list[str]]], backend: str) -> None:
+    able = get_backend(backend).capabilities.precisions
+    for optimizer, labels in grouped:
+        if optimizer.precision not in able:
+            raise OptimizerError(
+                f"The backend {backend!r} does not train in {optimizer.precision} here.",
+                where={"nodes": ", ".join(labels)},
+                expected=f"one of {able}",
+                hint="Leave `precision` out.",
+            )
+    if len({one.precision for one, _ in grouped}) > 1:
+        raise OptimizerError(
+            "Optimizers that share one backward pass ask for different precisions.",
+            found="; ".join(f"{', '.join(labels)}: {one.precision}" for one, labels in grouped),
+            hint="Give them the same `precision`, or train the nodes in stages, without a graph optimizer.",
         )
 
 

@@ -20,7 +20,8 @@ from mml.graph.settings import json_settings
 from mml.plugins import registry
 from mml.protocols import Config, State
 
-_CONFIGURED = ("backend", "schedule", "clip_norm", "clip_value", "accumulate", "lr", "kwargs")
+PRECISIONS = ("float32", "bf16")
+_CONFIGURED = ("backend", "schedule", "clip_norm", "clip_value", "accumulate", "precision", "lr", "kwargs")
 
 
 class Optimizer:
@@ -38,6 +39,9 @@ class Optimizer:
         Largest global norm, and largest absolute element, of the gradients.
     accumulate : int
         Steps whose gradients are combined into one update, as if they were one batch.
+    precision : {"float32", "bf16"}
+        In what the steps compute: the models' own dtypes, or matrix products in bfloat16 with parameters,
+        gradients and slots in their own dtypes. The backend has to declare it.
     lr : float, optional
         Learning rate; the rule's own default where left out.
     **kwargs
@@ -58,6 +62,7 @@ class Optimizer:
         clip_norm: float | None = None,
         clip_value: float | None = None,
         accumulate: int = 1,
+        precision: str = "float32",
         lr: float | None = None,
         **kwargs: Any,
     ) -> None:
@@ -77,6 +82,13 @@ class Optimizer:
         if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
             raise OptimizerError("`accumulate` is a number of steps, at least 1.", found=repr(accumulate))
         self.accumulate = accumulate
+        if precision not in PRECISIONS:
+            raise OptimizerError(
+                f"There is no precision {precision!r}.",
+                expected=f"one of {PRECISIONS}",
+                hint=did_you_mean(str(precision), PRECISIONS),
+            )
+        self.precision = precision
         self.lr = _positive("lr", lr)
         self.kwargs = kwargs
         self._slots: dict[str, dict[str, Any]] = {}
@@ -219,6 +231,7 @@ class Optimizer:
             "clip_norm": self.clip_norm,
             "clip_value": self.clip_value,
             "accumulate": self.accumulate,
+            "precision": self.precision,
             "lr": self.lr,
             "kwargs": json_settings(self.kwargs, of=f"the optimizer {self.name!r}"),
         }
