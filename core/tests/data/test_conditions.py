@@ -225,3 +225,44 @@ def test_numbers_are_found_as_a_loop_finds_them(values, wanted, dtype):
     fs = tagged(v=np.array(values, dtype))
 
     assert found(fs, {"v": wanted}) == [row for row, value in enumerate(values) if value in wanted]
+
+
+BIG = st.one_of(
+    st.integers(-3, 3), st.integers(2**53 - 2, 2**53 + 3), st.integers(2**63 - 2, 2**63 + 2), st.just(2**70)
+)
+CLOSE = st.floats(allow_nan=False) | st.sampled_from([0.5, 2.0, 2.0**53, 2.0**63, 2.0**64, -1.0])
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(BIG, min_size=1, max_size=20),
+    st.lists(st.one_of(BIG, CLOSE, st.booleans()), max_size=6),
+    st.sampled_from([np.int64, np.uint64]),
+    st.booleans(),
+)
+def test_large_integers_are_found_exactly_beside_floats(values, wanted, dtype, with_nulls):
+    limits = np.iinfo(dtype)
+    values = [value for value in values if limits.min <= value <= limits.max] or [0]
+    column = np.array(values, dtype)
+    if with_nulls:
+        values = [None, *values]
+        column = pa.array(values, pa.from_numpy_dtype(dtype))
+    fs = tagged(v=column)
+
+    # Python compares integers with floats exactly.
+    assert found(fs, {"v": wanted}) == [row for row, value in enumerate(values) if value in wanted]
+
+
+def test_an_integer_beside_a_float_is_not_rounded():
+    fs = tagged(i=np.array([2**53, 2**53 + 1, 5]))
+    parts = fs.split_by_condition({"a": {"i": [2**53 + 1, 0.5]}}, rest="b")
+
+    assert found(fs, {"i": [2**53 + 1, 0.5]}) == [1]
+    assert parts["a"].rows.tolist() == [1]
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), [10**400, 1.0]])
+def test_an_integer_larger_than_any_float_is_in_no_row_of_floats(value):
+    fs = tagged(v=np.array([0.0, np.inf, 1.0, -np.inf]))
+
+    assert found(fs, {"v": value}) == ([2] if isinstance(value, list) else [])

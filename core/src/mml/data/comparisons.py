@@ -6,6 +6,7 @@ are compared by category and numbers as arrays, so that a comparison costs no Py
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -47,13 +48,13 @@ def is_one_of(values: np.ndarray | CodedStrings, wanted: Iterable[Any], spec: Co
     if not present:
         return mask
     if values.dtype == object:
-        allowed = set(_numbers(present, spec).tolist())
+        allowed = set(_numbers(present, spec))
         found = (value in allowed for value in values.tolist())
         mask |= np.fromiter(found, dtype=bool, count=len(values))
         return mask
     if values.dtype.kind in "mM":
         return mask | np.isin(values, _times(present, values.dtype, spec))
-    return np.asarray(mask | np.isin(values, _held(_numbers(present, spec), values.dtype)))
+    return np.asarray(mask | np.isin(values, _held_numbers(_numbers(present, spec), values.dtype)))
 
 
 def is_missing(value: Any) -> bool:
@@ -82,13 +83,22 @@ def _missing(values: np.ndarray) -> np.ndarray:
     return np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), dtype=bool)
 
 
-def _numbers(wanted: list[Any], spec: ColumnSpec) -> np.ndarray:
+def _numbers(wanted: list[Any], spec: ColumnSpec) -> list[int | float]:
     for one in wanted:
         if not isinstance(one, (bool, int, float, np.bool_, np.integer, np.floating)):
             raise _incomparable(one, spec)
-    array = np.array(wanted)
-    # Integers beyond 64 bits come as objects; no column holds them.
-    return array if array.dtype != object else np.array([one for one in wanted if abs(one) < 2**63])
+    return [one.item() if isinstance(one, np.generic) else one for one in wanted]
+
+
+def _held_numbers(wanted: list[int | float], dtype: np.dtype) -> np.ndarray:
+    """Return those numbers that the type can hold; one array of all would round integers beside floats."""
+    if dtype.kind == "f":
+        largest = sys.float_info.max
+        floats = [float(one) for one in wanted if isinstance(one, float) or abs(one) <= largest]
+        return _held(np.array(floats, dtype=np.float64), dtype)
+    lowest, highest = _limits(dtype)
+    integers = [int(one) for one in wanted if one % 1 == 0 and lowest <= one <= highest]
+    return np.array(integers, dtype=dtype)
 
 
 def _held(wanted: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -98,9 +108,13 @@ def _held(wanted: np.ndarray, dtype: np.dtype) -> np.ndarray:
             rounded: np.ndarray = wanted.astype(dtype)
         return np.asarray(rounded[np.isfinite(rounded) == np.isfinite(wanted)])
     wanted = wanted.astype(np.uint8) if wanted.dtype.kind == "b" else wanted
-    lowest, highest = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    lowest, highest = _limits(dtype)
     wanted = wanted[(wanted >= lowest) & (wanted < highest + 1) & (wanted == np.floor(wanted))]
     return np.asarray(wanted.astype(dtype))
+
+
+def _limits(dtype: np.dtype) -> tuple[int, int]:
+    return (0, 1) if dtype.kind == "b" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
 
 
 def _times(wanted: list[Any], dtype: np.dtype, spec: ColumnSpec) -> np.ndarray:
