@@ -127,6 +127,83 @@ def test_views_cost_eight_bytes_a_row_and_nothing_where_contiguous():
     assert fs["late"].row_index == slice(1, 1000)
 
 
+@pytest.mark.parametrize(
+    "splitter",
+    [
+        RandomSplitter(HALVES, 0),
+        RandomSplitter(HALVES, 0, group_by="cell"),
+        ConditionSplitter({"train": {"age": {0, 1}}}, rest="test"),
+        Returning(lambda view: {"train": range(5), "test": range(5, len(view))}),
+        LeavingOut({"train": [0], "test": [1]}),
+    ],
+    ids=["random", "grouped", "condition", "own", "own, leaving rows out"],
+)
+@pytest.mark.parametrize(
+    ("positions", "row"),
+    [
+        (np.repeat(np.arange(60), 2), 0),
+        ([9, 4, 7, 7, 4], 7),
+        ([*range(50, 60), *range(55, 60)], 55),
+        ([0, 1, -1, 59], 59),
+    ],
+)
+def test_rows_that_are_there_twice_cannot_be_divided_whatever_the_splitter(splitter, positions, row):
+    fs = cells()
+    before = fs.copy("cells")
+    repeated = fs.take(positions)
+    with pytest.raises(SplitError, match=f"row {row} stands twice") as caught:
+        repeated.split(splitter)
+
+    assert repeated.label in str(caught.value)
+    assert caught.value.hint.startswith("Split first")
+    assert fs == before
+
+
+@given(st.lists(st.integers(0, 59), min_size=2, max_size=60))
+def test_only_views_with_repeated_rows_are_refused(rows):
+    fs = cells()
+    again = [row for position, row in enumerate(rows) if row in rows[:position]]
+    if again:
+        with pytest.raises(SplitError, match=f"row {again[0]} stands twice"):
+            fs.take(rows).split_random(ratios=HALVES, seed=0)
+    else:
+        parts = fs.take(rows).split_random(ratios=HALVES, seed=0)
+        assert parts["train"].is_disjoint_with(parts["test"])
+
+
+class Folds:
+    """A class of another library, after which a registered splitter is named."""
+
+    def __init__(self, made):
+        self.made = made
+
+    def split(self, rows):
+        if isinstance(self.made, Exception):
+            raise self.made
+        return self.made
+
+
+@pytest.mark.parametrize("made", [(part for part in ()), [], ValueError("no groups")])
+def test_another_librarys_splitter_is_answered_with_the_registered_one_of_that_name(made):
+    registry("splitters").register("Folds")(LeavingNothing)
+    try:
+        with pytest.raises(SplitError, match="Folds") as caught:
+            cells().split(Folds(made))
+        assert caught.value.hint == "Did you mean the registered splitter 'user/Folds'? Pass its name."
+    finally:
+        registry("splitters").remove("Folds")
+
+
+def test_a_splitter_is_not_told_to_be_itself():
+    registry("splitters").register("Folds")(Folds)
+    try:
+        with pytest.raises(SplitError, match="made no splits") as caught:
+            cells().split("Folds", made=[])
+        assert caught.value.hint is None
+    finally:
+        registry("splitters").remove("Folds")
+
+
 # Bad input: after each the FeatureSet is as it was
 
 

@@ -237,6 +237,23 @@ def test_scikit_learns_own_message_is_chained():
     assert "4 samples" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        sklearn.model_selection.KFold(4),
+        sklearn.model_selection.KFold,
+        "sklearn.model_selection.KFold",
+        sklearn.model_selection.StratifiedKFold(4),
+    ],
+)
+def test_a_cross_validator_itself_is_answered_with_the_name_of_its_splitter(given):
+    with pytest.raises(SplitError, match="KFold") as caught:
+        made(columns()).split(given)
+
+    name = "StratifiedKFold" if "Strat" in repr(given) else "KFold"
+    assert f"'sklearn/{name}'" in str(caught.value)
+
+
 def test_an_unknown_name_lists_the_near_misses():
     with pytest.raises(MMLError, match="StratifiedKFold"):
         made(columns()).split("sklearn/StratifidKFold")

@@ -10,7 +10,7 @@ import numpy as np
 from mml.configuration import made_with
 from mml.data.protocols import SplitterLike
 from mml.data.records import SplitterRecord
-from mml.data.rows import Rows, checked_positions, compact, count, pick
+from mml.data.rows import Rows, checked_positions, compact, count, distinct, pick
 from mml.data.view import FeatureSetView
 from mml.errors import ConfigError, MMLError, SplitError, listed
 from mml.plugins import registry
@@ -52,14 +52,32 @@ def make_splits(splitter: SplitterLike, view: FeatureSetView) -> dict[str, Rows]
     Raises
     ------
     SplitError
-        If the view is empty, the splitter fails, a part is empty or has no proper name, or the parts are not
-        disjoint. Unless the splitter's class says ``leaves_rows_out = True``, also if they are not complete.
+        If the view is empty or has a row twice, the splitter fails, a part is empty or has no proper name, or
+        the parts are not disjoint. Unless the splitter's class says ``leaves_rows_out = True``, also if they
+        are not complete.
     """
     if not view.n_samples:
         raise SplitError("There are no samples to split.", where={"view": view.label})
+    _require_distinct(view)
     parts = dict(_checked_parts(splitter, view))
     _require_division(splitter, view, parts)
     return {name: pick(view.row_index, positions) for name, positions in parts.items()}
+
+
+def _require_distinct(view: FeatureSetView) -> None:
+    """Refuse a view with repeated rows: positions that differ would put one sample into two splits."""
+    rows = view.row_index
+    if isinstance(rows, slice) or len(distinct(rows, len(view.featureset))) == len(rows):
+        return
+    is_again = np.ones(len(rows), dtype=bool)
+    is_again[np.unique(rows, return_index=True)[1]] = False
+    raise SplitError(
+        f"The row {int(rows[np.argmax(is_again)])} stands twice in the view and could go to two splits.",
+        where={"view": view.label},
+        expected="each row once",
+        found=f"{int(np.count_nonzero(is_again))} of {len(rows)} rows are repetitions",
+        hint="Split first and resample a split afterwards, or drop the repetitions: view.take_union(view).",
+    )
 
 
 def _checked_parts(splitter: SplitterLike, view: FeatureSetView) -> Iterator[tuple[str, Rows]]:
@@ -71,12 +89,14 @@ def _checked_parts(splitter: SplitterLike, view: FeatureSetView) -> Iterator[tup
         raise SplitError(
             f"The splitter {_name(splitter)} failed: {type(cause).__name__}: {cause}",
             where={"view": view.label},
+            hint=_registered_namesake(splitter),
         ) from cause
     if not isinstance(made, Mapping) or not made:
         raise SplitError(
             f"The splitter {_name(splitter)} made no splits.",
             expected="a mapping from names to positions within the view",
             found=repr(made)[:80],
+            hint=_registered_namesake(splitter),
         )
     for name, positions in made.items():
         if not isinstance(name, str) or not name.strip():
@@ -85,6 +105,16 @@ def _checked_parts(splitter: SplitterLike, view: FeatureSetView) -> Iterator[tup
         if not count(checked):
             raise SplitError(f"The split {name!r} would be empty.", where={"view": view.label})
         yield name, checked
+
+
+def _registered_namesake(splitter: SplitterLike) -> str | None:
+    """Point from another library's splitter to the registered one that carries the name of its class."""
+    cls = type(splitter)
+    itself = (cls, f"{cls.__module__}:{cls.__qualname__}")
+    for one in registry("splitters"):
+        if one.name == cls.__name__ and one.target not in itself:
+            return f"Did you mean the registered splitter {one.qualified!r}? Pass its name."
+    return None
 
 
 def _positions(positions: Any, n_rows: int, *, where: dict[str, Any]) -> Rows:
