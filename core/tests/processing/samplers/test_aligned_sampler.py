@@ -42,6 +42,26 @@ def key_pairs(draw):
     return mine, theirs
 
 
+@st.composite
+def numbers_of_two_dtypes(draw):
+    """Numbers around the borders of what dtypes hold, different ones in the second array."""
+    near = [
+        sign * 2**power + step for power in (0, 53, 60, 63, 64) for sign in (1, -1) for step in (-1, 0, 1)
+    ]
+
+    def column(dtype, **settings_):
+        if np.dtype(dtype).kind == "f":
+            values = st.sampled_from([float(one) for one in near] + [0.5, -0.0, np.inf])
+        else:
+            info = np.iinfo(dtype)
+            values = st.sampled_from([one for one in near if info.min <= one <= info.max])
+        return np.array(draw(st.lists(values, min_size=1, max_size=8, **settings_)), dtype=dtype)
+
+    dtypes = st.sampled_from(["i8", "u8", "f8", "i1", "u4", "f4"])
+    theirs = column(draw(dtypes))
+    return column(draw(dtypes)), np.unique(theirs)
+
+
 class TestRows:
     @settings(max_examples=150)
     @given(key_pairs(), st.integers(1, 6), st.integers(0, 20))
@@ -97,6 +117,36 @@ class TestRows:
         assert [2 - row for row in rows["p"]["default"]] == rows["q"]["default"]
         whole = keyed("p", np.array([1, 2, 3], dtype=np.int8))
         rows = streams(AlignedSampler(SIMPLE, by="key").bind([whole, keyed("q", [3.0, 2.0, 1.0])]))
+        assert [2 - row for row in rows["p"]["default"]] == rows["q"]["default"]
+
+    @settings(max_examples=150)
+    @given(numbers_of_two_dtypes())
+    def test_numbers_match_only_where_they_are_equal(self, keys):
+        """Python compares whole numbers and floats exactly."""
+        mine, theirs = keys
+        first, second = keyed("p", mine), keyed("q", theirs)
+        sampler = AlignedSampler(SimpleSampler(batch_size=99), by="key", unmatched="mask")
+        place = {key: row for row, key in enumerate(theirs.tolist())}
+        expected = [place.get(key, -1) for key in mine.tolist()]
+        if max(expected) < 0:
+            with pytest.raises(SamplerError, match="No row has a match"):
+                bound(sampler, [first, second])
+            return
+        assert streams(bound(sampler, [first, second]))["q"]["default"] == expected
+
+    @pytest.mark.parametrize("kind", ["M8", "m8"])
+    def test_times_that_a_finer_unit_cannot_hold_match_nothing_there(self, kind):
+        seconds = np.datetime64("3000-01-01", "s").astype(np.int64)
+        wrapped = (int(seconds) * 10**9 + 2**63) % 2**64 - 2**63
+        first = keyed("p", np.array([seconds, 5, 86_400]).astype(f"{kind}[s]"))
+        second = keyed("q", np.array([wrapped, 86_400 * 10**9, 5]).astype(f"{kind}[ns]"))
+        sampler = AlignedSampler(SimpleSampler(batch_size=9), by="key", unmatched="mask")
+        assert streams(bound(sampler, [first, second]))["q"]["default"] == [-1, -1, 1]
+        assert streams(bound(sampler, [second, first]))["p"]["default"] == [-1, 2, -1]
+
+    def test_a_column_of_one_value_a_row_may_have_an_axis(self):
+        first = keyed("p", np.array([[1], [2], [3]]))
+        rows = streams(AlignedSampler(SIMPLE, by="key").bind([first.take([2, 0]), keyed("q", [3, 2, 1])]))
         assert [2 - row for row in rows["p"]["default"]] == rows["q"]["default"]
 
     def test_by_uuid_after_a_set_was_divided(self):

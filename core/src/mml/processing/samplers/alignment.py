@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,9 +13,9 @@ import pyarrow.compute as pc
 from mml.data import FeatureSetView
 from mml.data.schema import RAW
 from mml.errors import SamplerError
+from mml.processing.samplers.joint_codes import joint_codes
 
 BY_UUID = ("sample_uuid", "sample_uuids")
-_COMPARABLE = {**dict.fromkeys("iuf", "numbers"), "b": "truth values", "M": "times", "m": "durations"}
 
 
 def partner_positions(view: FeatureSetView, other: FeatureSetView, *, by: tuple[str, ...]) -> np.ndarray:
@@ -69,7 +70,7 @@ def _codes(
     for column in by:
         pair = (_column(view, column), _column(other, column))
         columns.append(pair[0])
-        own = _joint_codes(column, pair, (view.label, other.label))
+        own = joint_codes(column, pair, (view.label, other.label))
         joint = np.unique(joint * (int(own.max(initial=0)) + 1) + own, return_inverse=True)[1].reshape(-1)
     return joint[: len(view)], joint[len(view) :], lambda row: ", ".join(str(one[row]) for one in columns)
 
@@ -91,6 +92,8 @@ def _column(view: FeatureSetView, column: str) -> Any:
     values = table.column(0).combine_chunks()
     if isinstance(values, pa.ChunkedArray):
         values = values.chunk(0) if values.num_chunks else pa.array([], values.type)
+    if isinstance(values, pa.FixedShapeTensorArray) and math.prod(values.type.shape) == 1:
+        values = values.storage.flatten()
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     text = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
@@ -112,18 +115,3 @@ def _column(view: FeatureSetView, column: str) -> Any:
             found=f"{int(missing.sum())} of {len(missing)}",
         )
     return values.cast(pa.large_string()) if text else values.to_numpy(zero_copy_only=False)
-
-
-def _joint_codes(column: str, values: tuple[Any, Any], labels: tuple[str, str]) -> np.ndarray:
-    kinds = [_COMPARABLE.get(one.dtype.kind) if isinstance(one, np.ndarray) else "strings" for one in values]
-    if kinds[0] != kinds[1] or None in kinds:
-        raise SamplerError(
-            f"{column!r} cannot be compared.",
-            found=" and ".join(
-                f"{kind or 'others'} in {label}" for kind, label in zip(kinds, labels, strict=True)
-            ),
-        )
-    if isinstance(values[0], np.ndarray):
-        return np.unique(np.concatenate(values), return_inverse=True)[1].reshape(-1)
-    encoded = pc.dictionary_encode(pa.chunked_array(list(values))).unify_dictionaries()
-    return np.concatenate([np.asarray(chunk.indices, dtype=np.int64) for chunk in encoded.chunks])
