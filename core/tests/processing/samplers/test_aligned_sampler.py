@@ -339,8 +339,11 @@ class TestWhatIsRefused:
 
     def test_unmatched_rows_where_an_error_was_asked_for(self):
         sampler = AlignedSampler(SIMPLE, by="key", unmatched="error")
-        with pytest.raises(SamplerError, match="2 of 4 rows of eis have no match in cycles; first row 1"):
+        with pytest.raises(
+            SamplerError, match="2 of 4 rows of eis have no match in cycles; first row 1"
+        ) as caught:
             sampler.bind([self.FIRST, keyed("cycles", list("ad"))])
+        assert caught.value.hint == "Use unmatched='drop' or 'mask'."
 
     def test_streams_without_a_common_row(self):
         sets = [keyed("p", [1, 2]), keyed("q", [1]), keyed("r", [2])]

@@ -154,7 +154,11 @@ class AlignedSampler:
                 found = partner_positions(streams[primary], view, by=by)
                 if (found < 0).any():
                     report_unmatched(
-                        streams[primary], found < 0, what=f"no match in {view.label}", how=self.unmatched
+                        streams[primary],
+                        found < 0,
+                        what=f"no match in {view.label}",
+                        how=self.unmatched,
+                        hint="Use unmatched='drop' or 'mask'.",
                     )
             matches[name] = found
         return matches

@@ -141,7 +141,11 @@ class RoleSampler(ABC):
             if lacking.any():
                 conditions = ", ".join(f"{one.mode} {one.column!r}" for one in self.role_conditions[role])
                 report_unmatched(
-                    view, lacking, what=f"no partner for the role {role!r} ({conditions})", how=self.unmatched
+                    view,
+                    lacking,
+                    what=f"no partner for the role {role!r} ({conditions})",
+                    how=self.unmatched,
+                    hint="Use unmatched='drop' or 'mask', or a fallback.",
                 )
         if self.unmatched == MASK:
             return view
@@ -176,7 +180,7 @@ class _RoleOrder:
         return Epoch(order, anchors.borders)
 
 
-def report_unmatched(view: FeatureSetView, lacking: np.ndarray, *, what: str, how: str) -> None:
+def report_unmatched(view: FeatureSetView, lacking: np.ndarray, *, what: str, how: str, hint: str) -> None:
     """Warn of rows without a match, or refuse them.
 
     Parameters
@@ -187,6 +191,8 @@ def report_unmatched(view: FeatureSetView, lacking: np.ndarray, *, what: str, ho
     what : str
         What they have not.
     how : {"drop", "mask", "error"}
+    hint : str
+        What to do about an error.
 
     Raises
     ------
@@ -198,7 +204,7 @@ def report_unmatched(view: FeatureSetView, lacking: np.ndarray, *, what: str, ho
         raise SamplerError(f"No row has a match: all of them have {what}.", found=f"{number} rows")
     told = f"{number} of {len(lacking)} rows of {view.label} have {what}; first row {first}"
     if how == ERROR:
-        raise SamplerError(f"{told}.", hint="Use unmatched='drop' or 'mask', or a fallback.")
+        raise SamplerError(f"{told}.", hint=hint)
     ending = "they are left out" if how == DROP else "they are masked"
     warn_user(f"{told}: {ending}.", UnmatchedRowsWarning)
 
