@@ -96,3 +96,12 @@ def test_references_are_values():
         FeatureSetReference.from_config({"labl": "cells"})
     with pytest.raises(ConfigError, match="names a FeatureSet"):
         FeatureSetReference("")
+
+
+@pytest.mark.parametrize("domain", ["features", "targets", "tags"])
+@pytest.mark.parametrize("bad", [None, 3, [3], {"pulse", "voltage"}, frozenset(["soh"])])
+def test_a_selection_that_is_none_is_refused_by_label_and_domain(domain, bad):
+    with pytest.raises(ColumnError) as caught:
+        made().reference(**{domain: bad})
+
+    assert caught.value.where == f"FeatureSet 'cells', domain '{domain}'"

@@ -6,11 +6,13 @@ context. It holds label and UUID, never the data.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from mml.context import ExperimentContext
-from mml.data.schema import FEATURES, RAW, TAGS, TARGETS, TRANSFORMED, Schema, Selection
+from mml.data.schema import FEATURES, RAW, TAGS, TARGETS, TRANSFORMED, Schema, Selection, patterns
 from mml.data.stacking import COMBINES
 from mml.errors import ColumnError, ConfigError, DataError, did_you_mean
 from mml.protocols import Config
@@ -37,7 +39,7 @@ class FeatureSetReference:
     uuid : str, optional
         Its UUID; None where it does not exist yet.
     features, targets, tags : str or iterable of str
-        What is selected in each domain.
+        What is selected in each domain; () for nothing.
     rep : str, optional
         The representation where a name does not say; None means transformed where it exists, else raw.
     combine : {None, "concat", "dict"}
@@ -60,9 +62,9 @@ class FeatureSetReference:
                 f"combine={self.combine!r} is not known.", hint=did_you_mean(str(self.combine), COMBINES)
             )
         for domain in (FEATURES, TARGETS, TAGS):
-            selection = getattr(self, domain)
-            # Tuples, so that equal references hash equal whatever the user wrote them with.
-            object.__setattr__(self, domain, (selection,) if isinstance(selection, str) else tuple(selection))
+            with _located(self.label, domain):
+                # Tuples, so that equal references hash equal whatever the user wrote them with.
+                object.__setattr__(self, domain, tuple(patterns(getattr(self, domain))))
 
     def resolve(self, context: ExperimentContext | None = None) -> FeatureSet:
         """Return the FeatureSet that this points to.
@@ -103,14 +105,11 @@ class FeatureSetReference:
         ColumnError
             If a name is unknown or ambiguous.
         """
-        try:
-            return {
-                domain: featureset.schema.select(getattr(self, domain), domain=domain, rep=self.rep)
-                for domain in (FEATURES, TARGETS, TAGS)
-            }
-        except ColumnError as error:
-            error.located({"FeatureSet": self.label})
-            raise
+        schema, names = featureset.schema, {}
+        for domain in (FEATURES, TARGETS, TAGS):
+            with _located(self.label, domain):
+                names[domain] = schema.select(getattr(self, domain), domain=domain, rep=self.rep)
+        return names
 
     def check_keys(self, featureset: HasSchema) -> None:
         """Raise ColumnError for a key that the FeatureSet does not have.
@@ -119,11 +118,8 @@ class FeatureSetReference:
         """
         for domain in (FEATURES, TARGETS, TAGS):
             keys = [_without_representation(name) for name in getattr(self, domain)]
-            try:
+            with _located(self.label, domain):
                 featureset.schema.select(keys, domain=domain)
-            except ColumnError as error:
-                error.located({"FeatureSet": self.label})
-                raise
 
     def get_config(self) -> Config:
         """Return the reference as JSON-compatible values."""
@@ -151,7 +147,16 @@ class FeatureSetReference:
         return cls(**settings)
 
 
+@contextmanager
+def _located(label: str, domain: str) -> Iterator[None]:
+    try:
+        yield
+    except ColumnError as error:
+        error.located({"FeatureSet": label, "domain": domain})
+        raise
+
+
 def _without_representation(name: str) -> str:
     for representation in (RAW, TRANSFORMED):
-        name = name.removesuffix(f".{representation}") if isinstance(name, str) else name
+        name = name.removesuffix(f".{representation}")
     return name

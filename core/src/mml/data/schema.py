@@ -26,6 +26,7 @@ SAMPLE_UUIDS = "sample_uuids"
 DOMAINS = (FEATURES, TARGETS, TAGS, SAMPLE_UUIDS)
 RAW = "raw"
 TRANSFORMED = "transformed"
+_WHOLE_DOMAINS = tuple(f"{one}.*" for one in (FEATURES, TARGETS, TAGS))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -103,12 +104,17 @@ class ColumnSpec:
         """Whether a model can take it: booleans, integers and floats."""
         return self.dtype is not None and self.dtype.kind in "biuf"
 
+    @property
+    def zone(self) -> str | None:
+        """The time zone of points in time, be they scalars or tensors; None where there is none."""
+        zone: str | None = getattr(getattr(self.arrow_type, "value_type", self.arrow_type), "tz", None)
+        return zone
+
     def describe(self) -> str:
         """Return dtype and shape in a few characters, e.g. ``float32[30]``."""
         dtype = "string" if self.dtype is None else str(self.dtype)
-        zone = getattr(self.arrow_type, "tz", None)
-        if zone is not None:
-            dtype = f"{dtype[:-1]}, {zone}]"
+        if self.zone is not None:
+            dtype = f"{dtype[:-1]}, {self.zone}]"
         return dtype + (f"[{', '.join(map(str, self.shape))}]" if self.shape else "")
 
 
@@ -121,9 +127,10 @@ class Schema:
         In storage order; two of one name are a `DataError`.
     """
 
-    __slots__ = ("_specs",)
+    __slots__ = ("_keyed", "_specs")
 
     def __init__(self, specs: Iterable[ColumnSpec]) -> None:
+        self._keyed: dict[str, list[ColumnName]] | None = None
         self._specs: dict[str, ColumnSpec] = {}
         for spec in specs:
             if str(spec.name) in self._specs:
@@ -142,8 +149,8 @@ class Schema:
     def __getitem__(self, name: str) -> ColumnSpec:
         try:
             return self._specs[name]
-        except KeyError as cause:
-            raise self._unknown(name, list(self._specs)) from cause
+        except (KeyError, TypeError) as cause:
+            raise self._not_in_full(name) from cause
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Schema) and list(self) == list(other)
@@ -198,14 +205,11 @@ class Schema:
             If a name is unknown or fits several columns.
         """
         chosen: dict[str, None] = {}
-        candidates: list[ColumnName] = []
-        for pattern in _patterns(selection):
+        for pattern in patterns(selection):
             if self._is_in_full(pattern, domain):
                 chosen[pattern] = None
-                continue
-            candidates = candidates or self._candidates(domain)
-            for name in self._match(pattern, domain, rep, candidates):
-                chosen[name] = None
+            else:
+                chosen.update(dict.fromkeys(self._match(pattern, domain, rep)))
         return tuple(chosen)
 
     def _is_in_full(self, pattern: str, domain: str | None) -> bool:
@@ -215,24 +219,37 @@ class Schema:
             return False
         return domain in (None, spec.name.domain)
 
-    def _candidates(self, domain: str | None) -> list[ColumnName]:
-        names = [spec.name for spec in self if domain in (None, spec.name.domain)]
-        return [name for name in names if name.domain != SAMPLE_UUIDS or domain == SAMPLE_UUIDS]
+    def _candidates(self, domain: str | None, pattern: str = "*") -> list[ColumnName]:
+        """Return the names of a domain that a pattern may fit."""
+        names: Iterable[ColumnName] = (spec.name for spec in self)
+        if "*" not in pattern:
+            # Thousands of columns may be asked for one by one: they are found by their keys.
+            keyed = self._by_key()
+            names = (name for part in dict.fromkeys(pattern.split(".")) for name in keyed.get(part, ()))
+        hidden = () if domain == SAMPLE_UUIDS else (SAMPLE_UUIDS,)
+        return [name for name in names if domain in (None, name.domain) and name.domain not in hidden]
 
-    def _match(
-        self, pattern: str, domain: str | None, rep: str | None, candidates: list[ColumnName]
-    ) -> list[str]:
+    def _by_key(self) -> dict[str, list[ColumnName]]:
+        if self._keyed is None:
+            keyed: dict[str, list[ColumnName]] = {}
+            for spec in self:
+                keyed.setdefault(spec.name.key, []).append(spec.name)
+            self._keyed = keyed
+        return self._keyed
+
+    def _match(self, pattern: str, domain: str | None, rep: str | None) -> list[str]:
+        candidates = self._candidates(domain, pattern)
         explicit, implicit = _fitting(pattern, candidates)
         found = list(dict.fromkeys(explicit + self._preferred(implicit, rep)))
         if "*" in pattern:
             # A pattern that fits names without their representation leaves the representation to `rep`.
             found = self._preferred(implicit, rep) if implicit else explicit
-            nothing_asked = not pattern.strip("*.") or pattern in {f"{one}.*" for one in DOMAINS}
+            nothing_asked = not pattern.strip("*.") or pattern in _WHOLE_DOMAINS
             if not found and (implicit or not nothing_asked):
-                raise self._missing(pattern, domain, rep, implicit, candidates)
-            return [str(name) for name in _by_key(found, candidates)]
+                raise self._missing(pattern, domain, rep, implicit)
+            return [str(name) for name in _in_order_of_keys(found, candidates)]
         if not found:
-            raise self._missing(pattern, domain, rep, implicit, candidates)
+            raise self._missing(pattern, domain, rep, implicit)
         if len(found) > 1:
             raise ColumnError(
                 f"{pattern!r} fits several columns.",
@@ -259,17 +276,17 @@ class Schema:
         return chosen
 
     def _missing(
-        self,
-        pattern: str,
-        domain: str | None,
-        rep: str | None,
-        implicit: list[ColumnName],
-        candidates: list[ColumnName],
+        self, pattern: str, domain: str | None, rep: str | None, implicit: list[ColumnName]
     ) -> ColumnError:
         if implicit:
             return ColumnError(
                 f"The column {pattern!r} has no representation {rep or RAW!r}.",
-                found=listed(name.representation for name in implicit),
+                found=listed(dict.fromkeys(name.representation for name in implicit)),
+            )
+        if pattern.startswith(f"{SAMPLE_UUIDS}."):
+            return ColumnError(
+                f"There is no column {pattern!r}.",
+                hint="Identities are no column: read `.sample_uuids`, or call `to_arrow()`.",
             )
         if domain is not None:
             elsewhere = [name for name in self.names if pattern in _forms(ColumnName.parse(name))]
@@ -277,28 +294,31 @@ class Schema:
                 return ColumnError(
                     f"There is no column {pattern!r} among the {domain}.", found=listed(elsewhere)
                 )
-        return self._unknown(pattern, candidates)
-
-    def _unknown(self, pattern: str, candidates: Iterable[ColumnName | str]) -> ColumnError:
-        names = [ColumnName.parse(name) if isinstance(name, str) else name for name in candidates]
         shortest = min(pattern.count("."), 2)
-        known = {form for name in names for form in _forms(name) if form.count(".") == shortest}
+        forms = (form for name in self._candidates(domain) for form in _forms(name))
+        known = {form for form in forms if form.count(".") == shortest}
         return ColumnError(f"There is no column {pattern!r}.", hint=did_you_mean(pattern, known))
+
+    def _not_in_full(self, name: object) -> ColumnError:
+        short = [
+            full for full, spec in self._specs.items() if isinstance(name, str) and name in _forms(spec.name)
+        ]
+        return ColumnError(
+            f"There is no column {name!r}.",
+            expected="a full name: <domain>.<key>.<representation>",
+            hint=f"Did you mean {listed(short)}?" if short else did_you_mean(str(name), self._specs),
+        )
 
 
 def _fitting(pattern: str, names: list[ColumnName]) -> tuple[list[ColumnName], list[ColumnName]]:
     """Return the names that a pattern fits with and without their representation."""
-    if "*" not in pattern:
-        # Thousands of columns may be asked for one by one: most are ruled out by one comparison.
-        parts = pattern.split(".")
-        names = [name for name in names if name.key in parts]
     matches = _matcher(pattern)
     explicit = [name for name in names if matches(str(name)) or matches(f"{name.key}.{name.representation}")]
     implicit = [name for name in names if matches(name.key) or matches(f"{name.domain}.{name.key}")]
     return explicit, implicit
 
 
-def _by_key(found: list[ColumnName], candidates: list[ColumnName]) -> list[ColumnName]:
+def _in_order_of_keys(found: list[ColumnName], candidates: list[ColumnName]) -> list[ColumnName]:
     """Sort as the keys were ingested: fitting a scaler to one of several columns must not reorder them."""
     first: dict[tuple[str, str], int] = {}
     for position, name in enumerate(candidates):
@@ -312,17 +332,33 @@ def _forms(name: ColumnName) -> tuple[str, ...]:
     return key, f"{domain}.{key}", f"{key}.{rep}", str(name)
 
 
-def _patterns(selection: Selection) -> list[str]:
-    patterns = [selection] if isinstance(selection, str) else selection
-    if not isinstance(patterns, Iterable):
+def patterns(selection: Selection) -> list[str]:
+    """Return a selection as a list of names and patterns.
+
+    Raises
+    ------
+    ColumnError
+        If it is something else, or a set: the order of its names differs from process to process.
+    """
+    if isinstance(selection, str):
+        return [selection]
+    if isinstance(selection, (set, frozenset)):
         raise ColumnError(
-            "Columns are selected by name.", expected="a string or a list of strings", found=repr(selection)
+            "A set of columns has no order.",
+            found=repr(selection),
+            hint="Pass a list: columns come in its order.",
         )
-    patterns = list(patterns)
-    for one in patterns:
+    if not isinstance(selection, Iterable):
+        raise ColumnError(
+            "Columns are selected by name.",
+            expected="a string or a list of strings; () selects none",
+            found=repr(selection),
+        )
+    names = list(selection)
+    for one in names:
         if not isinstance(one, str):
             raise ColumnError("Columns are selected by name.", expected="strings", found=repr(one))
-    return patterns
+    return names
 
 
 def _matcher(pattern: str) -> Callable[[str], object]:
