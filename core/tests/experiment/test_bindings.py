@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import mml
-from mml.errors import MMLError, PhaseError, SamplerError, SplitError
-from mml.processing import BoundSampler
+from mml.errors import DataError, MMLError, PhaseError, SamplerError, SplitError
+from mml.processing import BoundSampler, Epoch
 
 from .toy import N_FEATURES
 
@@ -217,6 +217,39 @@ class TestActiveNodes:
         assert _bits(before["b"]) == _bits(after["b"])
         assert _bits(before["a"]) != _bits(after["a"])
         assert results.status == "completed"
+
+
+class Fixed:
+    """A sampler of somebody else's, which hands out the rows that it was given."""
+
+    def __init__(self, rows):
+        self._rows = np.array(rows)
+
+    def key(self):
+        return ("fixed", tuple(self._rows.tolist()))
+
+    def bind(self, view, *, seed=None):
+        batches = Epoch({"default": self._rows}, np.array([0, len(self._rows)]))
+        return BoundSampler(view, order=lambda epoch: batches, seed=0)
+
+
+class TestRowsOfSamplers:
+    @pytest.mark.parametrize("prefetch", ["0", "1"])
+    @pytest.mark.parametrize("row", [30, 2**40, -2, -(2**40)])
+    def test_that_do_not_exist_are_refused(self, row, prefetch, monkeypatch):
+        monkeypatch.setenv("MML_PREFETCH", prefetch)
+        data = data_set(n_rows=30)
+        phase = train(bound("*", sampler=Fixed([3, row, 29])), n_epochs=2)
+        with pytest.raises(DataError, match=f"row {row}, which does not exist") as caught:
+            two_heads(data, data).run_phase(phase)
+        assert "phase 'train'" in caught.value.where
+        assert "lane 'a', role 'default'" in caught.value.where
+        assert caught.value.expected == "rows from 0 to 29, or -1 for a masked one"
+
+    def test_that_are_masked_are_not_trained_on(self):
+        data = data_set(n_rows=30)
+        results = two_heads(data, data).run_phase(train(bound("*", sampler=Fixed([3, -1, 29]))))
+        assert list(results.losses("a").rows) == [2]
 
 
 class TestRefusals:

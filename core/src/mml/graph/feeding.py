@@ -18,6 +18,7 @@ from mml.errors import DataError, MMLError, ShapeError
 from mml.graph.plan import DataInput, Joined, Lane, Plan
 from mml.graph.row_order import connected, live_first, stacked
 from mml.processing import BatchView, assemble
+from mml.processing.batch_view import MASKED
 from mml.processing.gather import may_run_ahead
 
 Step = Mapping[str, BatchView]
@@ -49,12 +50,9 @@ class Feed:
         Raises
         ------
         DataError
-            If a merge would put different samples of one FeatureSet side by side.
+            If a row does not exist, or a merge would put different samples of one FeatureSet side by side.
         """
-        ordered = [
-            live_first({pair: stacked([step[pair[0]].rows[pair[1]] for step in steps]) for pair in group})
-            for group in self._groups
-        ]
+        ordered = [live_first({pair: self._stacked(pair, steps) for pair in group}) for group in self._groups]
         counts = np.empty((len(steps), len(self.plan.counts)), dtype=np.int64)
         for number, pairs in enumerate(self.plan.counts):
             counts[:, number] = ordered[self._group_of[min(pairs)]].shared(pairs)
@@ -68,6 +66,21 @@ class Feed:
         data = [part for one in dict.fromkeys(_asked_for(self.plan)) for part in _parts(one)]
         specs = [self.lanes[one.lane].source.spec(column) for one in data for column in one.columns]
         return sum(math.prod(spec.shape) * (spec.dtype.itemsize if spec.dtype else 8) for spec in specs)
+
+    def _stacked(self, pair: tuple[str, str], steps: Sequence[Step]) -> np.ndarray:
+        """Return the rows of a lane and role, step by step, if all of them exist."""
+        lane, role = pair
+        rows = stacked([step[lane].rows[role] for step in steps])
+        n_rows = self.lanes[lane].source.n_rows
+        # Further in, rows are clipped into their range, and all that is negative counts as masked.
+        lowest, highest = int(rows.min(initial=0)), int(rows.max(initial=0))
+        if lowest < MASKED or highest >= n_rows:
+            raise DataError(
+                f"The sampler asks for row {highest if highest >= n_rows else lowest}, which does not exist.",
+                where={"lane": lane, "role": role},
+                expected=f"rows from 0 to {n_rows - 1}, or {MASKED} for a masked one",
+            )
+        return rows
 
     def _may_run_ahead(self, wanted: Wanted) -> bool:
         return all(
