@@ -130,3 +130,13 @@ def test_small_columns_are_combined(monkeypatch):
     fs = featureset(pieces(values, [0, 30, N_ROWS]))
 
     assert np.shares_memory(fs.get_features(), fs.take(slice(20, 40)).get_features())
+
+
+def test_tensors_of_zoned_times_are_taken_from_chunks_with_their_zone():
+    kind = pa.timestamp("us", "Asia/Tokyo")
+    fs = featureset(pa.chunked_array([[[1, 2], [3, 4]], [[5, 6]]], pa.list_(kind, 2)))
+    taken = fs.take([2, 0]).get_features("x", fmt="arrow")["x"].combine_chunks()
+
+    assert taken.type == pa.fixed_shape_tensor(kind, [2])
+    assert taken.storage.flatten().cast(pa.int64()).to_pylist() == [5, 6, 1, 2]
+    assert fs.take([2, 0]).to_featureset("taken").get_features().astype(np.int64).tolist() == [[5, 6], [1, 2]]

@@ -146,3 +146,15 @@ def test_integers_are_scaled_to_floats_and_their_raw_column_stays():
     assert fs.get_features().tolist() == [0, 0.5, 1]
     assert fs.snapshot().spec("features.x.transformed").dtype == np.float32
     assert fs.get_features("x", "raw").dtype == np.int16
+
+
+def test_a_table_in_other_types_than_those_stored_is_sent_through_ingest():
+    narrow = pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int8()), ["a", "b"])
+    table = pa.table({"tags.x.raw": narrow})
+    with pytest.raises(DataError, match="does not store") as caught:
+        SampleCollection(table)
+
+    assert "from_table" in caught.value.hint
+    assert SampleCollection.from_table(table) == SampleCollection.from_table(
+        pa.table({"tags.x.raw": ["a", "b"]})
+    )

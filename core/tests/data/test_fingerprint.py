@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mml.context import ExperimentContext
-from mml.data import FeatureSet
+from mml.data import FeatureSet, SampleCollection
 
 from .samples import cells, single
 
@@ -45,6 +45,28 @@ def test_the_order_of_a_dictionary_does_not_change_the_fingerprint(texts, data):
     plain = table_of({"tags.x.raw": pa.array(texts, pa.string())})
 
     assert table_of({"tags.x.raw": encoded}).fingerprint == plain.fingerprint
+
+
+@given(TEXTS, st.sampled_from([pa.int8(), pa.uint32(), pa.int64()]), st.booleans())
+def test_how_text_is_coded_changes_neither_fingerprint_nor_equality(texts, kind, ordered):
+    words = [*dict.fromkeys(texts), *texts]  # every word twice, and a null among them where one is missing
+    encoded = pa.DictionaryArray.from_arrays(
+        pa.array([words.index(text) for text in texts], kind), pa.array(words), ordered=ordered
+    )
+    plain = table_of({"tags.x.raw": pa.array(texts, pa.string())})
+
+    assert table_of({"tags.x.raw": encoded}) == plain
+    assert table_of({"tags.x.raw": pa.chunked_array([encoded[:1], encoded[1:]])}) == plain
+    assert table_of({"tags.x.raw": encoded}).get_tags("x").tolist() == texts
+
+
+def test_a_null_among_the_words_of_a_table_taken_as_it_is_counts_as_a_missing_value():
+    of_a_word = pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int32()), pa.array(["a", None]))
+    of_a_code = pa.DictionaryArray.from_arrays(pa.array([0, None], pa.int32()), pa.array(["a"]))
+
+    assert SampleCollection(pa.table({"tags.x.raw": of_a_word})).fingerprint == (
+        SampleCollection(pa.table({"tags.x.raw": of_a_code})).fingerprint
+    )
 
 
 @given(hnp.arrays(np.int16, st.integers(1, 30)), st.data())

@@ -45,6 +45,24 @@ def spec_of(arrow_type: pa.DataType) -> tuple[np.dtype | None, tuple[int, ...]] 
     return None if dtype is None else (dtype, ())
 
 
+def stored_type(arrow_type: pa.DataType) -> pa.DataType | None:
+    """Return the one type under which MML stores such values, or None where it does not store them."""
+    spec = spec_of(arrow_type)
+    if spec is None or spec[0] is None:
+        return None if spec is None else STRING_TYPE
+    if not isinstance(arrow_type, pa.FixedShapeTensorType):
+        return arrow_type
+    # Names of axes would be all that distinguishes tensors of equal values.
+    return pa.fixed_shape_tensor(arrow_type.value_type, list(spec[1])) if spec[1] else arrow_type.value_type
+
+
+def time_zone(arrow_type: pa.DataType) -> str | None:
+    """Return the time zone of timestamps, or of tensors of them; None where there is none."""
+    if isinstance(arrow_type, pa.FixedShapeTensorType):
+        arrow_type = arrow_type.value_type
+    return arrow_type.tz if pa.types.is_timestamp(arrow_type) else None
+
+
 def _tensor_spec(arrow_type: pa.FixedShapeTensorType) -> tuple[np.dtype, tuple[int, ...]] | None:
     dtype = _scalar_dtype(arrow_type.value_type)
     order = arrow_type.permutation
@@ -65,15 +83,19 @@ def _scalar_dtype(arrow_type: pa.DataType) -> np.dtype | None:
     return dtype
 
 
-def tensor_array(values: np.ndarray) -> pa.Array:
+def tensor_array(values: np.ndarray, *, zone: str | None = None) -> pa.Array:
     """Return an owned ``(n, *shape)`` array as an Arrow column over the same memory.
 
     Parameters
     ----------
     values : numpy.ndarray
         C-contiguous, native byte order, of a numeric dtype; must not change afterwards.
+    zone : str, optional
+        The time zone of points in time, which NumPy holds in UTC.
     """
     flat = pa.array(values.reshape(-1), from_pandas=False)
+    if zone is not None:
+        flat = flat.view(pa.timestamp(flat.type.unit, zone))
     if values.ndim == 1:
         return flat
     return tensor_from_flat(flat, values.shape[1:])
@@ -83,6 +105,13 @@ def tensor_from_flat(flat: pa.Array, shape: tuple[int, ...]) -> pa.Array:
     """Return flat values as a column of fixed-shape tensors over the same memory."""
     storage = pa.FixedSizeListArray.from_arrays(flat, math.prod(shape))
     return pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(flat.type, list(shape)), storage)
+
+
+def empty_array(arrow_type: pa.DataType) -> pa.Array:
+    """Return a column of this type without rows."""
+    if isinstance(arrow_type, pa.BaseExtensionType):
+        return pa.ExtensionArray.from_storage(arrow_type, pa.array([], arrow_type.storage_type))
+    return pa.array([], arrow_type)
 
 
 def single_chunk(column: pa.ChunkedArray) -> pa.Array:

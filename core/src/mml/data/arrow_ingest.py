@@ -6,18 +6,28 @@ samples are found chunk by chunk and named by their row in the whole column.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import numpy as np
 import pyarrow as pa
 
-from mml.data.arrow_columns import STRING_TYPE, spec_of, tensor_from_flat
+from mml.data.arrow_columns import empty_array, spec_of, stored_type, tensor_from_flat
 from mml.data.ingest_errors import null_error, ragged, unsupported
 from mml.data.schema import ColumnName
+from mml.data.text_columns import stored_text
 from mml.errors import DataError
+
+_Convert: TypeAlias = Callable[[pa.Array, ColumnName, int], pa.Array]
 
 
 def from_arrow(values: pa.Array | pa.ChunkedArray, name: ColumnName) -> pa.Array | pa.ChunkedArray:
     """Return Arrow values in the layout that MML stores: text as dictionaries, lists as tensors."""
     arrow_type = values.type
+    if pa.types.is_dictionary(arrow_type):
+        return _from_dictionary(values, name)
+    if isinstance(arrow_type, pa.FixedShapeTensorType):
+        return _from_tensors(values, name)
     if spec_of(arrow_type) is not None:
         return values
     if pa.types.is_null(arrow_type):
@@ -25,26 +35,41 @@ def from_arrow(values: pa.Array | pa.ChunkedArray, name: ColumnName) -> pa.Array
             raise DataError(f"{name.key!r} holds no samples.", where={"column": str(name)})
         raise null_error(name, 0)
     if _is_text(arrow_type):
-        return _from_dictionary(values.dictionary_encode(), name)
-    if pa.types.is_dictionary(arrow_type):
-        return _from_dictionary(values, name)
+        return stored_text(values.dictionary_encode())
     if pa.types.is_fixed_size_list(arrow_type) or _is_list(arrow_type):
-        return _per_chunk(values, name)
+        return _per_chunk(values, name, _list_chunk)
     raise unsupported(name, str(arrow_type))
 
 
 def _from_dictionary(values: pa.Array | pa.ChunkedArray, name: ColumnName) -> pa.Array | pa.ChunkedArray:
     value_type = values.type.value_type
-    if pa.types.is_string(value_type):
-        return values
     if _is_text(value_type):
-        return values.cast(STRING_TYPE)
+        return stored_text(values)
+    if pa.types.is_null(value_type) and len(values):
+        raise null_error(name, 0)
     if spec_of(value_type) is None:
         raise unsupported(name, str(values.type))
     return values.cast(value_type)
 
 
-def _from_lists(array: pa.Array, name: ColumnName, start: int) -> pa.Array:
+def _from_tensors(values: pa.Array | pa.ChunkedArray, name: ColumnName) -> pa.Array | pa.ChunkedArray:
+    stored = stored_type(values.type)
+    if stored is None:
+        raise unsupported(name, str(values.type))
+    if 0 in values.type.shape:
+        raise _without_elements(name)
+    return values if stored == values.type else _per_chunk(values, name, _tensor_chunk)
+
+
+def _tensor_chunk(array: pa.Array, name: ColumnName, start: int) -> pa.Array:
+    null_seen = _first_null(array)
+    if null_seen is not None:
+        raise null_error(name, start + null_seen)
+    flat, shape = array.storage.flatten(), tuple(array.type.shape)
+    return tensor_from_flat(flat, shape) if shape else flat
+
+
+def _list_chunk(array: pa.Array, name: ColumnName, start: int) -> pa.Array:
     """Return lists of one length as tensors over the same memory."""
     shape: list[int] = []
     null_seen = _first_null(array)
@@ -63,7 +88,7 @@ def _from_lists(array: pa.Array, name: ColumnName, start: int) -> pa.Array:
     if inner is None or inner[0] is None or inner[1]:
         raise unsupported(name, f"lists of {array.type}")
     if n_samples and 0 in shape:
-        raise DataError(f"The samples of {name.key!r} hold no elements.", where={"column": str(name)})
+        raise _without_elements(name)
     return tensor_from_flat(array, tuple(shape))
 
 
@@ -80,19 +105,26 @@ def _common_length(array: pa.Array, name: ColumnName, start: int, rows_per_sampl
     return int(lengths[0])
 
 
-def _per_chunk(values: pa.Array | pa.ChunkedArray, name: ColumnName) -> pa.Array | pa.ChunkedArray:
+def _without_elements(name: ColumnName) -> DataError:
+    return DataError(f"The samples of {name.key!r} hold no elements.", where={"column": str(name)})
+
+
+def _per_chunk(
+    values: pa.Array | pa.ChunkedArray, name: ColumnName, convert: _Convert
+) -> pa.Array | pa.ChunkedArray:
+    """Return each chunk converted, given the number of rows before it."""
     if isinstance(values, pa.Array):
-        return _from_lists(values, name, 0)
+        return convert(values, name, 0)
     chunks: list[pa.Array] = []
     start = 0
     for chunk in values.chunks:
         if not len(chunk):
             continue
-        chunks.append(_from_lists(chunk, name, start))
+        chunks.append(convert(chunk, name, start))
         if chunks[-1].type != chunks[0].type:
             raise ragged(name, start, tuple(chunks[0].type.shape), tuple(chunks[-1].type.shape))
         start += len(chunk)
-    return pa.chunked_array(chunks) if chunks else _from_lists(pa.array([], values.type), name, 0)
+    return pa.chunked_array(chunks) if chunks else convert(empty_array(values.type), name, 0)
 
 
 def _is_list(arrow_type: pa.DataType) -> bool:
@@ -123,14 +155,6 @@ def refuse_nulls(column: pa.Array | pa.ChunkedArray, name: ColumnName) -> None:
 
 def _first_null(array: pa.Array) -> int | None:
     storage = array.storage if isinstance(array, pa.ExtensionArray) else array
-    if pa.types.is_dictionary(storage.type):
-        # A dictionary may hold a null among its values; the codes alone do not show it.
-        nulls = (
-            storage.is_null() if not storage.dictionary.null_count else storage.dictionary_decode().is_null()
-        )
-    elif storage.null_count == 0:
+    if storage.null_count == 0:
         return None
-    else:
-        nulls = storage.is_null()
-    found = np.flatnonzero(nulls.to_numpy(zero_copy_only=False))
-    return int(found[0]) if len(found) else None
+    return int(np.argmax(storage.is_null().to_numpy(zero_copy_only=False)))

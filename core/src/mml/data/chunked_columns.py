@@ -13,7 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from mml.data.arrow_columns import DecodedColumn, decode_array, single_chunk, spec_of, tensor_array
+from mml.data.arrow_columns import (
+    DecodedColumn,
+    decode_array,
+    single_chunk,
+    spec_of,
+    tensor_array,
+    time_zone,
+)
 from mml.data.rows import Rows, count
 
 # Below this, a column is combined: one take from one array is the fastest.
@@ -46,10 +53,7 @@ def decode(column: pa.ChunkedArray) -> DecodedColumn | ChunkedColumn:
 def take_arrow(column: pa.ChunkedArray, rows: np.ndarray) -> pa.Array | pa.ChunkedArray:
     """Return rows of a stored column in its own layout, nulls included."""
     if _stays_in_chunks(column):
-        taken = tensor_array(decode(column).take(rows))
-        if isinstance(taken, pa.ExtensionArray):
-            return pa.ExtensionArray.from_storage(column.type, taken.storage)
-        return taken.cast(column.type)
+        return tensor_array(decode(column).take(rows), zone=time_zone(column.type))
     array, indices = single_chunk(column), pa.array(rows)
     if isinstance(array, pa.ExtensionArray):
         return pa.ExtensionArray.from_storage(array.type, array.storage.take(indices))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mml.data.arrow_columns import DecodedColumn, spec_of
+from mml.data.arrow_columns import DecodedColumn, empty_array, spec_of, stored_type
 from mml.data.chunked_columns import ChunkedColumn, decode, take_arrow
 from mml.data.fingerprint import derive_uuids, fingerprint
 from mml.data.ingest import to_column
@@ -57,23 +57,14 @@ class SampleCollection:
         DataError
             For bad values, columns of different lengths, and none at all.
         """
-        made: dict[int, tuple[Any, pa.Array | pa.ChunkedArray]] = {}
-        arrays: dict[str, pa.Array | pa.ChunkedArray] = {}
-        for name, values in columns:
-            if str(name) in arrays:
-                raise DataError(f"{name.key!r} is given twice among the {name.domain}.", hint="Name it once.")
-            # A column for tags may hold nulls that another domain refuses, so it is looked at again.
-            known = made.get(id(values))
-            source = values if known is None else known[1]
-            made[id(values)] = (values, to_column(source, name=name))
-            arrays[str(name)] = made[id(values)][1]
-        if not arrays:
-            raise DataError("A FeatureSet needs at least one column.")
-        _require_equal_lengths(arrays)
+        arrays = _stored(columns)
+        _require_samples(arrays)
         return cls(pa.table(arrays))
 
     @classmethod
-    def from_table(cls, table: pa.Table, *, unique: bool = True) -> SampleCollection:
+    def from_table(
+        cls, table: pa.Table, *, unique: bool = True, allow_empty: bool = False
+    ) -> SampleCollection:
         """Ingest a table whose columns are already named in full; `sample_uuids` keep their values.
 
         Parameters
@@ -82,6 +73,8 @@ class SampleCollection:
             Aliased, not copied.
         unique : bool
             Whether a repeated UUID is an error; a resampled set that was saved has some.
+        allow_empty : bool
+            Whether it may have no samples or no columns; an extract that was saved may.
         """
         if not isinstance(table, pa.Table):
             raise DataError("A pyarrow.Table is needed here.", found=type(table).__name__)
@@ -95,8 +88,10 @@ class SampleCollection:
                 uuids = _explicit_uuids(table.column(position), full_name, unique=unique)
             else:
                 columns.append((name, table.column(position)))
-        collection = cls.from_columns(columns)
-        return cls(collection.table, uuids=uuids)
+        arrays = _stored(columns)
+        if not allow_empty:
+            _require_samples(arrays)
+        return cls(pa.table(arrays) if arrays else table.select([]), uuids=uuids)
 
     @property
     def table(self) -> pa.Table:
@@ -150,6 +145,8 @@ class SampleCollection:
         names = list(names)
         if isinstance(rows, slice):
             return self._table.select(names).slice(rows.start, count(rows))
+        if not names:
+            return pa.table({"": pa.nulls(len(rows))}).select([])  # a table of rows alone
         return pa.table({name: take_arrow(self._table.column(name), rows) for name in names})
 
     def to_table(self) -> pa.Table:
@@ -187,23 +184,37 @@ def uuid_column(uuids: np.ndarray) -> pa.Array:
 
 def empty_collection(columns: Mapping[str, pa.DataType]) -> SampleCollection:
     """Return a collection of these columns without rows."""
-    return SampleCollection(pa.table({name: _empty(kind) for name, kind in columns.items()}))
-
-
-def _empty(arrow_type: pa.DataType) -> pa.Array:
-    if isinstance(arrow_type, pa.BaseExtensionType):
-        return pa.ExtensionArray.from_storage(arrow_type, pa.array([], arrow_type.storage_type))
-    return pa.array([], arrow_type)
+    return SampleCollection(pa.table({name: empty_array(kind) for name, kind in columns.items()}))
 
 
 def _spec(name: str, arrow_type: pa.DataType) -> ColumnSpec:
     known = spec_of(arrow_type)
-    if known is None:
-        raise DataError(f"MML does not store the type of '{name}'.", found=str(arrow_type))
+    if known is None or stored_type(arrow_type) != arrow_type:
+        raise DataError(
+            f"MML does not store the type of '{name}'.",
+            found=str(arrow_type),
+            hint="SampleCollection.from_table turns what it can into types that are stored.",
+        )
     return ColumnSpec(ColumnName.parse(name), known[0], known[1], arrow_type)
 
 
-def _require_equal_lengths(arrays: Mapping[str, pa.Array | pa.ChunkedArray]) -> None:
+def _stored(columns: Iterable[tuple[ColumnName, Any]]) -> dict[str, pa.Array | pa.ChunkedArray]:
+    made: dict[int, tuple[Any, pa.Array | pa.ChunkedArray]] = {}
+    arrays: dict[str, pa.Array | pa.ChunkedArray] = {}
+    for name, values in columns:
+        if str(name) in arrays:
+            raise DataError(f"{name.key!r} is given twice among the {name.domain}.", hint="Name it once.")
+        # A column for tags may hold nulls that another domain refuses, so it is looked at again.
+        known = made.get(id(values))
+        source = values if known is None else known[1]
+        made[id(values)] = (values, to_column(source, name=name))
+        arrays[str(name)] = made[id(values)][1]
+    return arrays
+
+
+def _require_samples(arrays: Mapping[str, pa.Array | pa.ChunkedArray]) -> None:
+    if not arrays:
+        raise DataError("A FeatureSet needs at least one column.")
     lengths = {name: len(column) for name, column in arrays.items()}
     shortest, longest = min(lengths.values()), max(lengths.values())
     if shortest != longest:

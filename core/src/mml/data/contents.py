@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mml.data.arrow_columns import STRING_TYPE
+from mml.data.arrow_columns import STRING_TYPE, time_zone
 from mml.data.collection import empty_collection
 from mml.data.records import ScalerRecord, SplitterRecord
 from mml.data.rows import Rows, as_array, compact
@@ -113,7 +113,7 @@ class Contents:
 
 
 def _column_config(spec: ColumnSpec) -> Config:
-    zone = getattr(spec.arrow_type, "tz", None)
+    zone = time_zone(spec.arrow_type)
     dtype = "string" if spec.dtype is None else str(spec.dtype)
     return {"dtype": dtype, "shape": list(spec.shape), **({} if zone is None else {"timezone": zone})}
 

@@ -18,6 +18,7 @@ from mml.protocols import Config
 
 def save(path: str | os.PathLike[str], *, config: Config, contents: Contents) -> None:
     """Write a FeatureSet completely or not at all."""
+    _require_path(path)
     members = archive_members(config, contents)
     write_archive(path, kind=ArchiveKind.FEATURESET, members=members, plugins=_plugins(config))
 
@@ -39,6 +40,7 @@ def load(path: str | os.PathLike[str]) -> tuple[Config, Contents]:
     ArchiveError
         If the file is damaged, of another kind, or its table does not have the columns of its config.
     """
+    _require_path(path)
     with read_archive(path, kind=ArchiveKind.FEATURESET) as archive:
         return from_archive(archive, path=path)
 
@@ -51,7 +53,7 @@ def from_archive(
     state, table = archive.state(f"{prefix}state"), archive.table(f"{prefix}data")
     try:
         declared = Contents.from_config(config)
-        collection = SampleCollection.from_table(table, unique=False)
+        collection = SampleCollection.from_table(table, unique=False, allow_empty=True)
         if collection.schema != declared.source.collection.schema:
             raise ConfigError(
                 "The table has other columns than the config.",
@@ -64,6 +66,11 @@ def from_archive(
         raise ArchiveError(
             f"The file holds no FeatureSet: {error}", where={"file": os.fspath(path)}
         ) from error
+
+
+def _require_path(path: object) -> None:
+    if not isinstance(path, (str, os.PathLike)):
+        raise ArchiveError("A file is named by its path.", expected="a string or a path", found=repr(path))
 
 
 def _plugins(config: Config) -> Mapping[str, str]:

@@ -110,11 +110,12 @@ def _update_strings(digest: _Hash, array: pa.DictionaryArray) -> None:
     order = np.asarray(pc.array_sort_indices(words).to_numpy())
     code_of = np.full(len(array.dictionary) + 1, -1, dtype=np.int64)
     sorted_words = words.take(pa.array(order)).to_pylist()
-    # Two entries of a dictionary may be the same word; they get one code.
-    distinct = {word: code for code, word in enumerate(dict.fromkeys(sorted_words))}
-    code_of[used[order]] = [distinct[word] for word in sorted_words]
+    # Two entries of a dictionary may be the same word; they get one code. A null is no word.
+    known = [word for word in dict.fromkeys(sorted_words) if word is not None]
+    distinct = {word: code for code, word in enumerate(known)}
+    code_of[used[order]] = [distinct.get(word, -1) for word in sorted_words]
     for word in distinct:
-        encoded = b"" if word is None else word.encode()
+        encoded = word.encode()
         digest.update(f"{len(encoded)}:".encode() + encoded)
     codes = array.indices.cast(pa.int64()).fill_null(len(array.dictionary)).to_numpy()
     digest.update(np.ascontiguousarray(code_of[codes]).view(np.uint8).data)
