@@ -385,6 +385,106 @@ def test_reordered_rows_and_views_of_an_earlier_division_are_not_taken_for_the_w
     assert [record.source for record in fs.splitter_records] == [None, ""]
 
 
+# Dividing again
+
+
+FITTING = {"fit": 0.5, "stop": 0.5}
+THREE = {"train": 0.6, "val": 0.2, "test": 0.2}
+
+
+def taken_back(fs):
+    """Return the parts that hold rows out of a split without being a division of it by name."""
+    return {
+        "filter": lambda: fs["train"].filter({"age": {0, 1, 2}}),
+        "take": lambda: fs["train"].take(slice(3, 20)),
+        "select": lambda: fs["train"].select("x").take(slice(3, 20)),
+        "take_sample_uuids": lambda: fs["train"].take_sample_uuids(fs["train"].sample_uuids[::2]),
+        "take_difference": lambda: fs["train"].take_difference(fs.take(slice(0, 10))),
+        "take_intersection": lambda: fs.view().take_intersection(fs["val"]),
+        "the rest": lambda: fs.view().take_difference(fs["test"]),
+        "take_union": lambda: fs["train"].take_union(fs["val"]),
+        "a view of a view": lambda: fs["train"].take(slice(0, 30)).filter({"age": {0, 1, 2}}),
+    }
+
+
+@pytest.mark.parametrize("way", list(taken_back(None)))
+def test_splits_of_rows_taken_from_a_split_go_with_it(way):
+    fs = cells(120)
+    fs.split_random(ratios=THREE, seed=0)
+    taken_back(fs)[way]().split_random(ratios=FITTING, seed=0)
+    fs["fit"].take(slice(0, 8)).split_random(ratios={"a": 0.5, "b": 0.5}, seed=0)
+    fs["a"].split_random(ratios={"c": 0.5, "d": 0.5}, seed=0)
+    fs.split_random(ratios=THREE, seed=9, overwrite=True)
+
+    assert list(fs.splits) == list(THREE)
+    assert [record.names for record in fs.splitter_records] == [tuple(THREE)]
+
+
+def test_splits_of_rows_taken_from_a_split_go_with_it_from_a_file_too(tmp_path):
+    fs = cells()
+    fs.split_random(ratios=HALVES, seed=0)
+    fs["train"].filter({"age": {0, 1, 2}}).split_random(ratios=FITTING, seed=0)
+    fs.save(tmp_path / "cells.mml")
+    with ExperimentContext().activate():
+        loaded = FeatureSet.load(tmp_path / "cells.mml")
+    loaded.split_like(cells_divided_by(HALVES), overwrite=True)
+
+    assert list(loaded.splits) == list(HALVES)
+
+
+def cells_divided_by(ratios):
+    fs = cells()
+    fs.split_random(ratios=ratios, seed=9)
+    return fs
+
+
+def test_divisions_of_the_whole_and_of_other_splits_stay():
+    fs = cells(120)
+    fs.split_random(ratios=HALVES, seed=0)
+    fs.filter({"age": {0, 1}}).split_random(ratios={"young": 0.5, "younger": 0.5}, seed=0)
+    fs.split_by_condition({"early": {"day": "2024-01-09"}}, rest="late")
+    fs["late"].filter({"age": 2}).split_random(ratios=FITTING, seed=0)
+    fs.take(np.random.default_rng(0).permutation(120)).split_random(ratios={"a": 0.5, "b": 0.5}, seed=0)
+    kept = rows_of(fs)
+    fs.split_random(ratios=HALVES, seed=1, overwrite=True)
+
+    assert {name: rows for name, rows in rows_of(fs).items() if name not in HALVES} == {
+        name: rows for name, rows in kept.items() if name not in HALVES
+    }
+    fs.split_by_condition({"early": {"day": "2024-01-09"}}, rest="late", overwrite=True)
+    assert set(fs.splits) == {*HALVES, "young", "younger", "early", "late", "a", "b"}
+
+
+def test_a_part_of_rows_that_go_with_its_own_name_cannot_be_divided():
+    fs = cells()
+    fs.split_random(ratios=HALVES, seed=0)
+    fs["train"].take(slice(0, 20)).split_random(ratios=FITTING, seed=0)
+    before = fs.copy("cells")
+    with pytest.raises(SplitError, match="part of its own name"):
+        fs["fit"].split_random(ratios=HALVES, seed=0, overwrite=True)
+
+    assert fs == before
+
+
+def test_a_view_of_an_earlier_division_no_longer_has_its_name():
+    fs = cells()
+    fs.split_random(ratios=HALVES, seed=0)
+    fs["train"].split_random(ratios=FITTING, seed=0)
+    train, fit, splits = fs["train"], fs["fit"], fs.splits
+    narrow = train.select("x")
+    assert [train.split_name, narrow.split_name, fit.split_name] == ["train", "train", "fit"]
+    fs.split_random(ratios=HALVES, seed=1, overwrite=True)
+
+    for old in (train, narrow, fit, splits["train"], train.select("x"), train.lineage()):
+        name = old.split if hasattr(old, "source") else old.split_name
+        assert name is None
+    assert (train.label, fit.label) == ("cells[30 rows]", "cells[15 rows]")
+    assert train.lineage().source == "cells[30 rows]"
+    assert (fs["train"].split_name, fs["train"].label) == ("train", "cells[train]")
+    fs.split_random(ratios=HALVES, seed=0, overwrite=True)
+    assert (train.split_name, fit.split_name) == ("train", None)
+
+
 # Files
 
 

@@ -80,9 +80,12 @@ class Divided(Splittable):
             try:
                 rows = splits[record.source] if record.source is not None else self.view().row_index
                 view = FeatureSetView(cast("FeatureSet", self), rows, split=record.source)
-                splits, kept = self._with_division(splits, kept, view=view, splitter=record.build())
+                splits, kept = self._with_division(
+                    splits, kept, view=view, source=record.source, splitter=record.build()
+                )
             except MMLError as error:
-                error.located({"FeatureSet": self.label, "splits": list(record.names)})
+                place = {"FeatureSet": self.label, "source": record.source, "splits": list(record.names)}
+                error.located(place)
                 raise
         self._contents = before.with_splits(splits, kept)
         return {name: self[name] for name in splits if name in names}
@@ -101,6 +104,7 @@ class Divided(Splittable):
                 before.splits,
                 before.splitter_records,
                 view=view,
+                source=_source(view, whole=self.view().row_index),
                 splitter=resolve_splitter(splitter, settings),
                 overwrite=overwrite,
             )
@@ -116,19 +120,18 @@ class Divided(Splittable):
         records: tuple[SplitterRecord, ...],
         *,
         view: FeatureSetView,
+        source: str | None,
         splitter: SplitterLike,
         overwrite: bool = False,
     ) -> tuple[dict[str, Rows], tuple[SplitterRecord, ...]]:
         parts = make_splits(splitter, view)
-        source = _source(view, splits, whole=self.view().row_index)
         record = SplitterRecord.of(splitter, source=source, names=tuple(parts))
         return with_splits(splits, records, parts, record=record, overwrite=overwrite)
 
 
-def _source(view: FeatureSetView, splits: Mapping[str, Rows], *, whole: Rows) -> str | None:
-    """Return which rows were divided, as records say it: a split, None for all, else ``""``."""
-    # A view may be older than the division that now has its name.
-    if view.split_name is not None and splits.get(view.split_name) is view.row_index:
+def _source(view: FeatureSetView, *, whole: Rows) -> str | None:
+    """Return which rows are divided, as records say it: a split, None for all, else ``""``."""
+    if view.split_name is not None:
         return view.split_name
     is_whole = isinstance(view.row_index, slice) and view.row_index == whole
     return None if is_whole else ""

@@ -30,7 +30,9 @@ class Splittable(ABC):
             A splitter, or the name of one with its ``settings``.
         overwrite : bool
             Whether names that exist may be used again. The other splits of the same earlier splitter, and
-            splits of those splits, are then dropped: they belong to a division that no longer exists.
+            splits of those splits, are then dropped: they belong to a division that no longer exists. So are
+            splits of rows that were taken from it, as by a filter: they lie within the division, but not in
+            all of its parts.
 
         Returns
         -------
@@ -40,8 +42,8 @@ class Splittable(ABC):
         Raises
         ------
         SplitError
-            If a name exists, a part is empty, a row is in two parts or in none, or the splitter cannot do
-            what it was asked for. The FeatureSet is then as it was.
+            If a name exists, a part is empty, a row is in two parts or in none, rows stand twice in a view,
+            or the splitter cannot do what it was asked for. The FeatureSet is then as it was.
         """
 
     def split_random(

@@ -10,7 +10,7 @@ import numpy as np
 from mml.configuration import made_with
 from mml.data.protocols import SplitterLike
 from mml.data.records import SplitterRecord
-from mml.data.rows import Rows, checked_positions, compact, count, distinct, pick
+from mml.data.rows import Rows, as_array, checked_positions, compact, count, distinct, pick
 from mml.data.view import FeatureSetView
 from mml.errors import ConfigError, MMLError, SplitError, listed
 from mml.plugins import registry
@@ -196,8 +196,8 @@ def with_splits(
 ) -> tuple[dict[str, Rows], tuple[SplitterRecord, ...]]:
     """Return splits and records with new ones added.
 
-    Overwriting a name drops its whole division, and divisions of its parts: kept, they would overlap the new
-    splits and leak between them.
+    Overwriting a name drops its whole division, divisions of its parts, and of rows taken from them: kept,
+    they would overlap the new splits and leak between them.
     """
     taken = [name for name in parts if name in splits]
     if taken and not overwrite:
@@ -207,30 +207,46 @@ def with_splits(
             else f"The splits {listed(taken)} exist already.",
             hint="Pass overwrite=True to divide again, or choose other names.",
         )
-    if record.source in _dependants(records, set(taken)):
-        raise SplitError(f"The split {record.source!r} cannot be divided into a part of its own name.")
     kept, kept_records = without_splits(splits, records, set(taken))
+    if record.source and record.source not in kept:
+        raise SplitError(f"The split {record.source!r} cannot be divided into a part of its own name.")
     return {**kept, **parts}, (*kept_records, record)
 
 
 def without_splits(
     splits: Mapping[str, Rows], records: tuple[SplitterRecord, ...], names: set[str]
 ) -> tuple[dict[str, Rows], tuple[SplitterRecord, ...]]:
-    """Return splits and records without the divisions that made these names, and divisions of their parts."""
-    dropped = _dependants(records, names & set(splits))
+    """Return splits and records without the divisions that made these names, and what was taken from them."""
+    dropped = names & set(splits)
+    while more := {
+        name
+        for record in records
+        if not dropped.issuperset(record.names) and _depends_on(dropped, record, splits, records)
+        for name in record.names
+    }:
+        dropped |= more
     kept = {name: rows for name, rows in splits.items() if name not in dropped}
     return kept, tuple(one for one in records if not dropped & set(one.names))
 
 
-def _dependants(records: tuple[SplitterRecord, ...], names: set[str]) -> set[str]:
-    dropped = set(names)
-    while True:
-        more = {
-            name
-            for record in records
-            if record.source in dropped or dropped & set(record.names)
-            for name in record.names
-        }
-        if more <= dropped:
-            return dropped
-        dropped |= more
+def _depends_on(
+    dropped: set[str], record: SplitterRecord, splits: Mapping[str, Rows], records: tuple[SplitterRecord, ...]
+) -> bool:
+    if record.source in dropped or dropped & set(record.names):
+        return True
+    divisions = [one for one in records if dropped.issuperset(one.names)]
+    return record.source == "" and any(_is_taken_from(one, record, splits) for one in divisions)
+
+
+def _is_taken_from(division: SplitterRecord, record: SplitterRecord, splits: Mapping[str, Rows]) -> bool:
+    """Tell by the rows, since records name no view: within the division, but not in all of its parts."""
+    parts, taken = (
+        [as_array(splits[name]) for name in one.names if name in splits] for one in (division, record)
+    )
+    rows = np.concatenate([np.empty(0, dtype=np.int64), *taken])
+    part_of = np.full(1 + max(int(one.max(initial=0)) for one in (rows, *parts)), -1)
+    for number, part in enumerate(parts):
+        part_of[part] = number
+    met = np.unique(part_of[rows])
+    # Of a single part it takes none to be elsewhere.
+    return bool(len(met) and met[0] >= 0 and len(met) < max(2, len(parts)))

@@ -65,14 +65,16 @@ class FeatureSetView(ColumnAccess, Splittable, Invertible):
 
     @property
     def split_name(self) -> str | None:
-        """The name under which the FeatureSet keeps these rows; None where it does not."""
-        return self._split
+        """The name under which the FeatureSet keeps these rows; None where it does not, or no longer does."""
+        kept = None if self._split is None else self._featureset.splits.get(self._split)
+        return self._split if kept is not None and _are_same(kept.row_index, self._rows) else None
 
     @property
     def label(self) -> str:
         """The parent's label and the split, e.g. ``"cells[train]"``."""
-        if self._split is not None:
-            return f"{self._featureset.label}[{self._split}]"
+        name = self.split_name
+        if name is not None:
+            return f"{self._featureset.label}[{name}]"
         if count(self._rows) == len(self._featureset):
             return self._featureset.label
         return f"{self._featureset.label}[{count(self._rows)} rows]"
@@ -179,7 +181,7 @@ class FeatureSetView(ColumnAccess, Splittable, Invertible):
         source, rows = self._featureset.snapshot(), self._rows
         return FitLineage(
             self.label,
-            split=self._split,
+            split=self.split_name,
             rows=self.rows,
             uuids=lambda: source.uuids(rows).copy(),
             origin=source.collection,
@@ -230,6 +232,11 @@ class FeatureSetView(ColumnAccess, Splittable, Invertible):
                 hint="Use take_sample_uuids(other.sample_uuids) to find the same samples.",
             )
         return other.row_index
+
+
+def _are_same(mine: Rows, theirs: Rows) -> bool:
+    # A view shares the rows of its split, so that those of ten million are not compared.
+    return mine is theirs or np.array_equal(as_array(mine), as_array(theirs))
 
 
 def _as_view(other: Any) -> FeatureSetView:
