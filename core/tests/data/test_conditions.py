@@ -97,6 +97,90 @@ def test_zoned_times_are_moments():
         fs.filter({"u": datetime(2024, 5, 1, tzinfo=UTC)})
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2024-05-01T12:30Z",
+        "2024-05-01 14:30:00+02:00",
+        "2024-05-01T07:00:00.000-0530",
+        "2024-05-01T12+00",
+        "2024-05-01T12:30:00.000000000Z",
+    ],
+)
+def test_a_text_with_a_zone_is_a_moment(text):
+    exact = datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None)
+    moments = pa.array([exact - timedelta(hours=1), exact], pa.timestamp("us", tz="Europe/Berlin"))
+    fs = tagged(t=moments, u=np.array([exact, exact], "datetime64[s]"))
+
+    assert found(fs, {"t": text}) == [1]
+    with pytest.raises(DataError, match="no time zone") as caught:
+        fs.filter({"u": text})
+    assert repr(text) in caught.value.found
+
+
+def test_moments_of_any_class_are_moments():
+    class Moment(datetime):
+        pass
+
+    fs = tagged(t=pa.array([MOMENT, None], pa.timestamp("us", tz="UTC")))
+
+    assert found(fs, {"t": Moment(2024, 5, 1, 14, 30, tzinfo=timezone(timedelta(hours=2)))}) == [0]
+    with pytest.raises(DataError, match="cannot be compared"):
+        fs.filter({"t": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=2)))})
+
+
+@pytest.mark.parametrize("value", ["3000-01-01", datetime(3000, 1, 1), np.datetime64("3000-01-01")])
+def test_a_time_beyond_the_range_of_the_columns_unit_is_in_no_row(value):
+    # 3000-01-01 less 2 ** 64 nanoseconds.
+    wrapped = np.array(["1830-11-23T00:50:52.580896768", "2000-01-01"], "datetime64[ns]")
+
+    assert found(tagged(t=wrapped), {"t": value}) == []
+
+
+def test_durations_of_pandas_keep_their_nanoseconds():
+    fs = tagged(t=np.array([1000, 1001], "timedelta64[ns]"))
+
+    assert found(fs, {"t": pd.Timedelta(1001, "ns")}) == [1]
+    with pytest.raises(DataError, match="cannot be compared"):
+        fs.filter({"t": np.timedelta64(1, "Y")})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (np.array("ab"), [1]),
+        (np.array([["ab"], ["b"]]), [1, 2]),
+        (np.array(["ab", None], dtype=object), [1, 3]),
+        (np.ma.array(["ab", "a"], mask=[False, True]), [1, 3]),
+    ],
+)
+def test_arrays_of_every_rank_list_what_is_wanted(wanted, expected):
+    assert found(tagged(s=["a", "ab", "b", None]), {"s": wanted}) == expected
+
+
+def test_masked_numbers_and_arrays_without_axes_are_wanted_values():
+    fs = tagged(f=np.array([1.0, NAN, 2.0]), n=pa.array([1, None, 2]), t=np.arange(3).astype("datetime64[s]"))
+
+    assert found(fs, {"f": np.ma.array([2.0, 1.0], mask=[False, True])}) == [1, 2]
+    assert found(fs, {"n": np.ma.array([1, 2], mask=[True, False])}) == [1, 2]
+    assert found(fs, {"n": np.array(2)}) == [2]
+    assert found(fs, {"f": np.array(2.0)}) == [2]
+    assert found(fs, {"t": np.array(2, "datetime64[s]")}) == [2]
+    assert fs.split_by_condition({"a": {"n": np.array(2)}}, rest="b")["a"].rows.tolist() == [2]
+
+
+@pytest.mark.parametrize("values", [pd.Series([1, 2]), {"a": 1}.keys(), pa.array([1])])
+@pytest.mark.parametrize("column", ["v", "s", "t"])
+def test_several_values_come_as_a_list(values, column):
+    fs = tagged(v=np.arange(3), s=["a", "b", "c"], t=np.arange(3).astype("datetime64[s]"))
+    with pytest.raises(DataError, match="cannot be compared") as caught:
+        fs.filter({column: values})
+
+    assert caught.value.found == type(values).__name__
+    assert "as a list" in caught.value.hint
+    assert "\n" not in caught.value.what
+
+
 def test_durations_are_compared_with_durations():
     fs = tagged(t=np.array([1, 90, 2], "timedelta64[s]"))
 
@@ -153,6 +237,7 @@ def test_a_float_is_rounded_to_the_columns_type():
         {"s": 3},
         {"s": ["a", 3]},
         {"s": b"a"},
+        {"s": [["a"]]},
         {"t": 3},
         {"t": "yesterday"},
         {"t": {date(2024, 1, 1), "noon"}},

@@ -6,6 +6,7 @@ are compared by category and numbers as arrays, so that a comparison costs no Py
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
@@ -16,6 +17,9 @@ import numpy as np
 from mml.data.coded_strings import CodedStrings
 from mml.data.schema import ColumnSpec
 from mml.errors import DataError
+
+_ZONED = re.compile(r"(?P<moment>.*\d[T ]\d.*?)(?:Z|(?P<sign>[+-])(?P<hours>\d\d)(?::?(?P<minutes>\d\d))?)")
+"""A point in time with its zone, as ISO 8601 writes it."""
 
 
 def is_one_of(values: np.ndarray | CodedStrings, wanted: Iterable[Any], spec: ColumnSpec) -> np.ndarray:
@@ -35,7 +39,7 @@ def is_one_of(values: np.ndarray | CodedStrings, wanted: Iterable[Any], spec: Co
     DataError
         If the column's values cannot be compared with one of them.
     """
-    wanted = wanted.tolist() if isinstance(wanted, np.ndarray) and wanted.dtype.kind in "OUS" else wanted
+    wanted = _flat(wanted) if isinstance(wanted, np.ndarray) else wanted
     if isinstance(values, CodedStrings):
         return _strings(values, wanted, spec)
     if isinstance(wanted, np.ndarray) and values.dtype.kind in "biuf" and wanted.dtype.kind in "biuf":
@@ -59,18 +63,27 @@ def is_one_of(values: np.ndarray | CodedStrings, wanted: Iterable[Any], spec: Co
 
 def is_missing(value: Any) -> bool:
     """Return whether a value stands for a missing one: None, NaN, NaT."""
-    if value is None or type(value).__name__ in ("NaTType", "NAType"):
+    if value is None or type(value).__name__ in ("NaTType", "NAType", "MaskedConstant"):
         return True
     if isinstance(value, (np.datetime64, np.timedelta64)):
         return bool(np.isnat(value))
     return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
 
 
+def _flat(wanted: np.ndarray) -> np.ndarray | list[Any]:
+    """Return the values of an array of any rank: as a list where they are no numbers, or some are masked."""
+    flat = wanted.reshape(-1)
+    if isinstance(flat, np.ma.MaskedArray):
+        return list(flat)
+    return flat.tolist() if flat.dtype.kind in "OUS" else flat
+
+
 def _strings(values: CodedStrings, wanted: Iterable[Any], spec: ColumnSpec) -> np.ndarray:
-    allowed = {None if is_missing(one) else one for one in wanted}
-    for one in allowed:
+    present = [None if is_missing(one) else one for one in wanted]
+    for one in present:
         if not isinstance(one, str | None):
             raise _incomparable(one, spec)
+    allowed = set(present)
     found = (category in allowed for category in values.categories.tolist())
     return values.where(np.fromiter(found, dtype=bool, count=len(values.categories)))
 
@@ -120,40 +133,68 @@ def _limits(dtype: np.dtype) -> tuple[int, int]:
 def _times(wanted: list[Any], dtype: np.dtype, spec: ColumnSpec) -> np.ndarray:
     """Return those points in time, or durations, that the type can hold."""
     exact = [_time(one, spec) for one in wanted]
-    if any(one.dtype.kind != dtype.kind for one in exact):
-        raise _incomparable(wanted, spec)
-    return np.array([one.astype(dtype) for one in exact if one.astype(dtype) == one], dtype=dtype)
+    for one, given in zip(exact, wanted, strict=True):
+        # Months and years of a duration have no length in seconds.
+        if one.dtype.kind != dtype.kind or not np.can_cast(one.dtype, dtype, "same_kind"):
+            raise _incomparable(given, spec)
+    # Back in its own unit: NumPy wraps around where a unit is too fine for a point in time.
+    held = [one.astype(dtype) for one in exact if one.astype(dtype).astype(one.dtype) == one]
+    return np.array(held, dtype=dtype)
 
 
 def _time(value: Any, spec: ColumnSpec) -> np.datetime64 | np.timedelta64:
-    zone = getattr(spec.arrow_type, "tz", None)
-    if isinstance(value, datetime) and value.tzinfo is not None:
-        if zone is None:
-            raise DataError(
-                f"'{spec.name}' has no time zone and cannot be compared with a time that has one.",
-                found=repr(value),
-            )
-        value = value.astimezone(UTC).replace(tzinfo=None) if type(value) is datetime else value
-    if hasattr(value, "to_datetime64"):
-        # A pandas timestamp has nanoseconds, which a Python one loses.
-        value = value.to_datetime64()
-    is_time = isinstance(value, (np.datetime64, np.timedelta64, date, timedelta, str))
+    has_zone = bool(_ZONED.fullmatch(value)) if isinstance(value, str) else _has_zone(value)
+    if has_zone and spec.zone is None:
+        raise DataError(
+            f"'{spec.name}' has no time zone and cannot be compared with a time that has one.",
+            found=repr(value)[:80],
+            hint="Give the time as it stands in the column.",
+        )
     try:
-        if is_time:
-            return np.timedelta64(value) if isinstance(value, timedelta) else _as_time(value)
-    except ValueError as cause:
+        return _exact(value)
+    except (TypeError, ValueError, OverflowError) as cause:
         raise _incomparable(value, spec) from cause
-    raise _incomparable(value, spec)
 
 
-def _as_time(value: Any) -> np.datetime64 | np.timedelta64:
-    return value if isinstance(value, np.timedelta64) else np.datetime64(value)
+def _has_zone(value: Any) -> bool:
+    return getattr(value, "tzinfo", None) is not None
+
+
+def _exact(value: Any) -> np.datetime64 | np.timedelta64:
+    """Return a duration, or a point in time, in UTC where it has a zone."""
+    # Those of pandas have nanoseconds, which Python's own would lose.
+    convert = getattr(value, "to_datetime64", None) or getattr(value, "to_timedelta64", None)
+    if convert is not None:
+        value = convert()
+    if isinstance(value, (timedelta, np.timedelta64)):
+        return np.timedelta64(value)
+    if isinstance(value, str):
+        return _read_time(value)
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        value = value.astimezone(UTC).replace(tzinfo=None)
+    if isinstance(value, (date, np.datetime64)):
+        return np.datetime64(value)
+    raise TypeError("neither a point in time nor a duration")
+
+
+def _read_time(text: str) -> np.datetime64:
+    zoned = _ZONED.fullmatch(text)
+    if zoned is None:
+        return np.datetime64(text)
+    # NumPy warns of zones although it understands them.
+    minutes = 60 * int(zoned["hours"] or 0) + int(zoned["minutes"] or 0)
+    ahead = np.timedelta64(-minutes if zoned["sign"] == "-" else minutes, "m")
+    return np.datetime64(zoned["moment"]) - ahead
 
 
 def _incomparable(value: Any, spec: ColumnSpec) -> DataError:
     expected = "a string" if spec.dtype is None else f"a value like {spec.dtype}"
     if spec.dtype is not None and spec.dtype.kind == "M":
         expected = "a datetime, a numpy.datetime64, or a string such as '2024-05-01T12:00'"
+    several = isinstance(value, Iterable) and not isinstance(value, (str, bytes))
     return DataError(
-        f"'{spec.name}' cannot be compared with {value!r}.", expected=expected, found=type(value).__name__
+        f"'{spec.name}' cannot be compared with {type(value).__name__ if several else repr(value)[:80]}.",
+        expected=expected,
+        found=type(value).__name__,
+        hint="Pass several values as a list." if several else None,
     )

@@ -63,6 +63,7 @@ def read_conditions(written: Any, *, split: str) -> dict[str, Any]:
 
 def _written(condition: Any, split: str, column: str) -> Config:
     if isinstance(condition, MANY):
+        condition = condition.reshape(-1) if isinstance(condition, np.ndarray) else condition
         written = [_scalar(one, split, column) for one in condition]
         if isinstance(condition, (set, frozenset)):
             # Sets have no order; a config must not depend on the hash seed.
