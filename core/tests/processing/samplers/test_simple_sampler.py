@@ -153,18 +153,93 @@ def test_groups_never_share_a_batch_and_are_shuffled():
     assert in_order[0] == [100, 105, 110]
 
 
-@pytest.mark.parametrize("shuffle", [True, False])
-def test_strata_keep_their_shares_in_every_batch(shuffle):
-    view = rows_view(120)
-    fs = view.featureset
-    common = fs.take([row for row in view.rows if row % 5 < 2 or row % 15 == 4])
-    sampler = SimpleSampler(batch_size=12, shuffle=shuffle, seed=0, stratify_by="g")
-    shares = Counter(row % 5 for row in common.rows.tolist())
+class TestStrata:
+    @staticmethod
+    def view(groups, strata):
+        with ExperimentContext().activate():
+            data = {"x": np.arange(len(strata)), "g": groups, "s": strata}
+            return FeatureSet.from_dict("rows", data, feature_keys="x", tag_keys=["g", "s"])
 
-    for batch in batches(sampler.bind(common), 1)[:-1]:
-        held = Counter(row % 5 for row in batch)
-        for group, size in shares.items():
-            assert abs(held[group] - size / len(common) * 12) <= 2
+    @settings(max_examples=300)
+    @given(
+        st.lists(st.tuples(st.sampled_from([0, 0, 0, 1, 2]), st.integers(0, 12)), min_size=1, max_size=80),
+        st.lists(st.sampled_from([0, 0, 0, 0, 0, 0, 1]), max_size=40),
+        st.integers(1, 12),
+        st.booleans(),
+        st.booleans(),
+    )
+    def test_every_batch_holds_its_share_within_one_row_a_border(
+        self, rows, more, batch_size, shuffle, grouped
+    ):
+        groups, strata = (list(one) for one in zip(*rows, *((0, 20 + one) for one in more), strict=True))
+        sampler = SimpleSampler(
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=3,
+            stratify_by="s",
+            group_by="g" if grouped else None,
+        )
+        made = batches(sampler.bind(self.view(groups, strata)), 2)
+        group_of = groups if grouped else [0] * len(groups)
+        sizes, shares = Counter(group_of), Counter(zip(group_of, strata, strict=True))
+        places = Counter()
+        for batch in made:
+            (group,) = {group_of[row] for row in batch}
+            held = Counter(strata[row] for row in batch)
+            # Where a group begins or ends in order, nothing was rounded.
+            begins, ends = not places[group], places[group] + len(batch) == sizes[group]
+            n_borders = 2 if shuffle else 2 - begins - ends
+            for stratum in set(strata):
+                size = shares[group, stratum]
+                difference = abs(held[stratum] * sizes[group] - size * len(batch))
+                assert difference < n_borders * sizes[group] or difference == n_borders == 0
+            places[group] += len(batch)
+        if not shuffle:
+            for own in shares:
+                stands = [row for batch in made for row in batch if (group_of[row], strata[row]) == own]
+                assert stands == sorted(stands)
+
+    def test_rare_strata_leave_every_batch_its_majority(self):
+        """Ten rare classes of one size: none of them may push the common one out of a batch."""
+        strata = [0] * 90 + [1 + row % 10 for row in range(30)]
+        for shuffle in (False, True):
+            sampler = SimpleSampler(batch_size=8, shuffle=shuffle, seed=0, stratify_by="s")
+            for epoch in range(20):
+                held = [
+                    sum(row < 90 for row in batch)
+                    for batch in batches(sampler.bind(self.view(strata, strata)), epoch)
+                ]
+                assert set(held) <= {5, 6, 7}
+
+    @pytest.mark.parametrize("grouped", [True, False])
+    def test_every_row_is_as_likely_everywhere(self, grouped):
+        groups = [0, 1] * 8
+        strata = [0, 0, 0, 0, 1, 0, 1, 0, 0, 1, 0, 2, 1, 0, 3, 0]
+        sampler = SimpleSampler(
+            batch_size=4, shuffle=True, seed=0, stratify_by="s", group_by="g" if grouped else None
+        )
+        bound = sampler.bind(self.view(groups, strata))
+        n_epochs = 1600
+        counts = np.zeros((16, 16))
+        for epoch in range(n_epochs):
+            order = [row for batch in batches(bound, epoch) for row in batch]
+            counts[order, np.arange(16)] += 1
+        statistic = ((counts - n_epochs / 16) ** 2).sum() / (n_epochs / 16)
+        # Of 16 * 16 counts 15 * 15 are free. Each has 15 / 16 of its mean as variance, so the mean of the sum
+        # is 240; five of its deviations are allowed.
+        assert abs(statistic - 240) < 5 * np.sqrt(2 * 225) * 16 / 15
+
+    def test_rare_strata_do_not_always_meet_the_same_ones(self):
+        strata = [0] * 32 + list(range(1, 17))
+        bound = SimpleSampler(batch_size=6, shuffle=True, seed=0, stratify_by="s").bind(
+            self.view(strata, strata)
+        )
+        met = {
+            frozenset(strata[row] for row in batch if strata[row])
+            for epoch in range(50)
+            for batch in batches(bound, epoch)
+        }
+        assert len(met) > 100
 
 
 def test_weights_draw_with_replacement_by_weight():

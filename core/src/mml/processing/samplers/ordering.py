@@ -1,33 +1,8 @@
-"""Orders of rows: shuffled, grouped, stratified, weighted. Pure functions of codes and a generator."""
+"""Orders of rows: grouped, weighted, cut into batches. Pure functions of codes and a generator."""
 
 from __future__ import annotations
 
 import numpy as np
-
-
-def stratified_order(codes: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
-    """Return an order of positions, int64 ``(n,)``, in which every stratum is spread evenly.
-
-    The i-th of m members of a stratum stands at (i + u) / m of the way, so that any window of rows holds each
-    stratum within one member per border of its share.
-
-    Parameters
-    ----------
-    codes : numpy.ndarray
-        Stratum of each row, integers ``(n,)``.
-    rng : numpy.random.Generator or None
-        Shuffles within strata and draws u; None keeps the order and takes u = 1/2.
-    """
-    n_rows = len(codes)
-    base = np.arange(n_rows) if rng is None else rng.permutation(n_rows)
-    by_stratum = base[np.argsort(codes[base], kind="stable")]
-    counts = np.bincount(codes, minlength=1)
-    starts = np.cumsum(counts) - counts
-    own = codes[by_stratum]
-    rank = np.arange(n_rows) - starts[own]
-    offset = np.full(len(counts), 0.5) if rng is None else rng.random(len(counts))
-    place = (rank + offset[own]) / counts[own]
-    return by_stratum[np.argsort(place, kind="stable")]
 
 
 def grouped_order(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,13 +12,8 @@ from mml.processing.batch_view import DEFAULT_ROLE
 from mml.processing.group_codes import as_columns, group_codes
 from mml.processing.samplers.columns import numbers_of
 from mml.processing.samplers.epoch import Epoch
-from mml.processing.samplers.ordering import (
-    borders_of,
-    grouped_order,
-    single_run,
-    stratified_order,
-    weighted_draw,
-)
+from mml.processing.samplers.even_spread import EvenSpread
+from mml.processing.samplers.ordering import borders_of, grouped_order, single_run, weighted_draw
 from mml.random import generator
 
 if TYPE_CHECKING:
@@ -46,8 +40,9 @@ class RowOrder:
     def __init__(self, sampler: SimpleSampler, view: FeatureSetView, seed: int) -> None:
         self._sampler, self._seed = sampler, seed
         self._rows = view.rows
-        self._groups = _codes(view, sampler.group_by)
-        self._strata = _codes(view, sampler.stratify_by)
+        groups = as_columns(sampler.group_by)
+        self._groups = _codes(view, groups) if groups else None
+        self._spread = self._evenly(view)
         self._cumulative = None if sampler.weights is None else _cumulative(view, sampler.weights)
         if not self.n_batches:
             raise SamplerError(
@@ -75,9 +70,17 @@ class RowOrder:
         keep, borders = borders_of(sizes, batch_size=size, drop_last=drop_last)
         return Epoch({DEFAULT_ROLE: self._rows[positions[keep]]}, borders)
 
+    def _evenly(self, view: FeatureSetView) -> EvenSpread | None:
+        """Return what spreads strata; where there are groups, over each group by itself."""
+        strata = self._sampler.stratify_by
+        if not strata:
+            return None
+        codes = _codes(view, (*as_columns(self._sampler.group_by), *as_columns(strata)))
+        return EvenSpread(codes, self._groups)
+
     def _positions(self, rng: np.random.Generator | None) -> np.ndarray:
-        if self._strata is not None:
-            return stratified_order(self._strata, rng)
+        if self._spread is not None:
+            return self._spread.order(rng)
         if rng is None:
             return np.arange(len(self._rows))
         if self._cumulative is not None:
@@ -85,11 +88,9 @@ class RowOrder:
         return rng.permutation(len(self._rows))
 
 
-def _codes(view: FeatureSetView, columns: str | Iterable[str] | None) -> np.ndarray | None:
+def _codes(view: FeatureSetView, columns: tuple[str, ...]) -> np.ndarray:
     """Return the group of each row as the narrowest integers, which NumPy sorts several times as fast."""
-    if not columns:
-        return None
-    codes = group_codes(view, as_columns(columns))
+    codes = group_codes(view, columns)
     return codes.astype(np.min_scalar_type(int(codes.max(initial=0))))
 
 

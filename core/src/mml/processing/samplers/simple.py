@@ -41,7 +41,8 @@ class SimpleSampler:
     group_by : str or iterable of str, optional
         Columns; every batch then holds rows of one group only.
     stratify_by : str or iterable of str, optional
-        Columns whose values every batch holds in about their overall shares.
+        Columns whose values every batch holds in their overall shares, or in those of its group, within one
+        row at each of its two ends. Takes half a second to bind for each million rows.
     weights : str, optional
         A column of non-negative numbers; every epoch then draws as many rows as there are, with replacement
         and by weight. Needs ``shuffle=True``; not with groups or strata.
