@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 
 from mml.context import ExperimentContext, ExperimentNode
 from mml.data import FeatureSetReference
-from mml.errors import ConfigError, GraphError, MMLError, StateError, did_you_mean
+from mml.errors import ConfigError, GraphError, MMLError, did_you_mean
+from mml.graph.building import build_nodes, initial_seed
 from mml.graph.execution import Execution, ProgramCache
 from mml.graph.forwarding import forward_arrays
 from mml.graph.nodes import ComputeNode, GraphNode, ModelNode
@@ -23,11 +23,10 @@ from mml.graph.optimizers.optimizer import Optimizer, as_optimizer
 from mml.graph.plan import Plan, Request
 from mml.graph.planner import Planner
 from mml.graph.references import ModelIOReference
-from mml.graph.shapes import reference_shape
+from mml.graph.states import GraphStates
 from mml.graph.summary import summary_text
 from mml.graph.topology import heads, labels_of, ordered, tails, upstream_labels
 from mml.protocols import Config, State
-from mml.random import derive_seed
 
 DEFAULT_LABEL = "model-graph"
 
@@ -157,30 +156,11 @@ class ModelGraph(ExperimentNode):
         """
         if seed is not None:
             self._seed = seed
-        shapes: dict[str, tuple[int, ...] | None] = {}
-        for label, node in self._nodes.items():
-            incoming = [self._incoming_shape(node, one, shapes, context) for one in node.upstream]
-            known = [shape for shape in incoming if shape is not None]
-            if len(known) == len(incoming):
-                node.build(known, seed=derive_seed(self._seed, "initial values", label))
-            elif isinstance(node, ModelNode):
-                node.wrap()
-            shapes[label] = node.output_shape
-        return self
-
-    def _incoming_shape(
-        self,
-        node: GraphNode,
-        reference: Any,
-        shapes: Mapping[str, tuple[int, ...] | None],
-        context: ExperimentContext | None,
-    ) -> tuple[int, ...] | None:
-        if isinstance(reference, ModelIOReference):
-            return shapes[reference.label]
         try:
-            return reference_shape(reference, context=context)
+            build_nodes(self._nodes, seed=self._seed, context=context)
         except MMLError as error:
-            raise error.located({"graph": self.label, "node": node.label}) from error.__cause__
+            raise error.located({"graph": self.label}) from error.__cause__
+        return self
 
     def plan(self, request: Request) -> Plan:
         """Return how the graph would answer a phase's request, with an explanation for people."""
@@ -251,7 +231,7 @@ class ModelGraph(ExperimentNode):
         if seed is not None:
             self._seed = seed
         for node in self._model_nodes(None):
-            node.reset(seed=derive_seed(self._seed, "initial values", node.label))
+            node.reset(seed=initial_seed(self._seed, node.label))
         for optimizer in self.optimizers().values():
             optimizer.forget()
 
@@ -288,10 +268,7 @@ class ModelGraph(ExperimentNode):
 
     def get_state(self) -> State:
         """Return the values of all models and optimizers, bit for bit."""
-        return {
-            "nodes": {node.label: node.get_state() for node in self._model_nodes(None)},
-            "optimizers": {name: optimizer.get_state() for name, optimizer in self.optimizers().items()},
-        }
+        return self._states().get()
 
     def set_state(self, state: State) -> None:
         """Put values back; refuse a state of other nodes, changing nothing.
@@ -303,82 +280,29 @@ class ModelGraph(ExperimentNode):
         StateError
             If the state belongs to other nodes or optimizers, or an entry does not fit.
         """
-        self._check_state(state)
-        before = {node.label: node.get_state() for node in self._model_nodes(None)}
-        done: list[str] = []
         try:
-            for label in before:
-                done.append(label)
-                self._set_node_state(label, state["nodes"][label])
-        except Exception:
-            for label in done:
-                self._set_node_state(label, before[label])
-            raise
-        for name, optimizer in self.optimizers().items():
-            optimizer.set_state(state["optimizers"][name])
+            self._states().put(state)
+        except MMLError as error:
+            raise error.located({"graph": self.label}) from error.__cause__
 
     def get_trainable_state(self) -> State:
         """Return the values of all that a TrainPhase can change: models that can learn, and optimizers."""
-        return {
-            "nodes": {
-                node.label: node.model.get_state()
-                for node in self._model_nodes(None)
-                if node.model is not None and node.model.is_built and node.model.can_learn
-            },
-            "optimizers": {name: optimizer.get_state() for name, optimizer in self.optimizers().items()},
-        }
+        return self._states().get_trainable()
 
     def set_trainable_state(self, state: State) -> None:
         """Put back what `get_trainable_state` returned; who is frozen by now stays so."""
-        for label, values in state["nodes"].items():
-            model = self[label].model
-            if model is None:
-                raise StateError(
-                    "A node lost its model since the state was taken.",
-                    where={"graph": self.label, "node": label},
-                )
-            model.set_state(values)
-        for name, optimizer in self.optimizers().items():
-            optimizer.set_state(state["optimizers"][name])
+        try:
+            self._states().put_trainable(state)
+        except MMLError as error:
+            raise error.located({"graph": self.label}) from error.__cause__
 
-    def _check_state(self, state: State) -> None:
-        nodes = [node.label for node in self._model_nodes(None)]
-        for kind, expected in (("nodes", nodes), ("optimizers", list(self.optimizers()))):
-            found = state.get(kind) if isinstance(state, dict) else None
-            if not isinstance(found, dict) or set(found) != set(expected):
-                raise StateError(
-                    f"The state is that of another graph: its {kind} differ.",
-                    where={"graph": self.label},
-                    expected=str(sorted(expected)),
-                    found=str(sorted(found)) if isinstance(found, dict) else repr(found),
-                )
-        for label in nodes:
-            entry = state["nodes"][label]
-            known = (None, "user", "fit")
-            if (
-                not isinstance(entry, dict)
-                or set(entry) != {"model", "frozen"}
-                or entry["frozen"] not in known
-            ):
-                raise StateError(
-                    "The state of a node holds its model's values and who froze it.",
-                    where={"graph": self.label, "node": label},
-                    expected=f"keys 'model' and 'frozen', one of {known}",
-                    found=repr(entry)
-                    if not isinstance(entry, dict)
-                    else f"{sorted(entry)}, frozen {entry.get('frozen')!r}",
-                )
-        for name, optimizer in self.optimizers().items():
-            optimizer.check_state(state["optimizers"][name])
-
-    def _set_node_state(self, label: str, state: State) -> None:
-        node = self._nodes[label]
-        assert isinstance(node, ModelNode)  # only models have a state
-        if state["model"] is None:
-            node.unbuild(seed=derive_seed(self._seed, "initial values", label))
-        elif not node.is_built:
-            self.build()
-        node.set_state(state)
+    def _states(self) -> GraphStates:
+        return GraphStates(
+            {node.label: node for node in self._model_nodes(None)},
+            self.optimizers(),
+            build=self.build,
+            unbuild=lambda node: node.unbuild(seed=initial_seed(self._seed, node.label)),
+        )
 
     def __eq__(self, other: object) -> bool:
         if self is other:

@@ -1,8 +1,8 @@
 """The planner: from a graph and a phase's request to segments, with every value named.
 
-It decides who learns, cuts the graph into stages, gives each node one call a role, places losses, and refuses
-what cannot work, with the node and the mend in the message. It runs nothing; which data reaches which node is
-the business of `Routes`.
+It decides who learns, gives each node one call a role, and puts the parts of the plan together. It runs
+nothing. Which nodes stand together is the business of `Staging`, which data reaches which node that of
+`Routes`, and where losses go that of `LossPlacement`; mistakes are refused there, with the node and the mend.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from mml.backends import Backend, Call, Segment, SegmentLoss, get_backend
-from mml.errors import GraphError, LossError, MMLError, did_you_mean, listed
+from mml.backends import Call, Segment, get_backend
+from mml.errors import GraphError
 from mml.graph.explanation import explained
 from mml.graph.learning import choose_learning, running_nodes
-from mml.graph.losses.applied_loss import AppliedLoss
-from mml.graph.losses.routing import LossInput
+from mml.graph.loss_placement import LossPlacement, check_losses
 from mml.graph.naming import Inputs, ValueNames
 from mml.graph.nodes import ComputeNode, MergeNode, ModelNode
 from mml.graph.optimizers.optimizer import Optimizer
 from mml.graph.plan import FEATURES, DataInput, Plan, PlannedSegment, Request
 from mml.graph.reach import check_reached
 from mml.graph.routes import Pairs, Routes
-from mml.graph.stages import Stage, cut_into_stages, merge_labels, node_backends, sorted_by, with_reads
+from mml.graph.stages import Stage
+from mml.graph.staging import Staging
 from mml.graph.stepping import choose_optimizers
 from mml.graph.topology import ordered, upstream_labels
 
@@ -51,19 +51,29 @@ class Planner:
         *,
         jit_compile: bool = False,
     ) -> None:
-        self.jit_compile = jit_compile
         self.nodes = nodes
         self.optimizer = optimizer
         self.request = request
-        _check_losses(nodes, request.losses)
+        self.jit_compile = jit_compile
+        check_losses(nodes, request.losses)
         self.learning = choose_learning(nodes, request)
         running = running_nodes(nodes, request, self.learning)
         self.order = tuple(label for label in ordered(nodes) if label in running)
-        self.backends = node_backends(nodes, self.order, scored=[loss.on for loss in request.losses])
-        self._check_compiler()
+        self.staging = Staging(
+            nodes,
+            self.order,
+            mode=request.mode,
+            learning=self.learning,
+            losses=request.losses,
+            optimizer=optimizer,
+        )
+        if jit_compile:
+            self.staging.check_compiler()
         self.routes = Routes(nodes, self.order, request.lanes)
         self.names = ValueNames(self.routes)
-        self._number = {loss.label: number for number, loss in enumerate(request.losses)}
+        self.losses = LossPlacement(
+            request.losses, staging=self.staging, routes=self.routes, names=self.names
+        )
 
     def plan(self) -> Plan:
         """Return the plan.
@@ -73,16 +83,17 @@ class Planner:
         PhaseError, GraphError, LossError, OptimizerError
             If the request cannot be answered; the message names the node or loss.
         """
-        stages = self._stages()
-        stage_of = {label: stage for stage in stages for label in stage.labels}
-        self._check_graph_wise(stages)
-        wanted = self._values_between(stages, stage_of)
-        planned = [*(self._segment(stage, wanted) for stage in stages), *self._host_losses()]
+        stages = self.staging.stages
+        self.staging.check_graph_wise()
+        wanted = self._values_between()
+        planned = [*(self._segment(stage, wanted) for stage in stages), *self.losses.on_host()]
         check_reached(
-            [one.segment for one in planned], self.request.losses, by_gradient=self._learns_by_gradient
+            [one.segment for one in planned],
+            self.request.losses,
+            by_gradient=self.staging.learns_by_gradient,
         )
         recorded = [label for label in self.request.record if label in self.routes.roles]
-        loss_rows = tuple(self._loss_rows(loss) for loss in self.request.losses)
+        loss_rows = tuple(self.losses.rows(loss) for loss in self.request.losses)
         aligned = self._aligned()
         return Plan(
             segments=tuple(self._counted(one) for one in planned),
@@ -107,15 +118,6 @@ class Planner:
             explanation=tuple(explained(self.nodes, self.order, stages, self.learning)),
         )
 
-    def _check_compiler(self) -> None:
-        running = sorted(set(self.backends.values()))
-        if self.jit_compile and not any(get_backend(name).capabilities.compiler for name in running):
-            raise GraphError(
-                "The graph asks for jit_compile, and none of its backends has a compiler.",
-                found=f"nodes on {listed(running)}",
-                hint="Leave jit_compile out.",
-            )
-
     def _keys(self, label: str) -> list[tuple[str, str]]:
         return [(role, self.routes.key(label, role)) for role in self.routes.roles[label]]
 
@@ -131,77 +133,14 @@ class Planner:
             self.names.count(pairs)
         return tuple((label, pairs) for label, pairs in sets if len(pairs) > 1)
 
-    # --- stages ----------------------------------------------------------------------------------------
-
-    def _stages(self) -> tuple[Stage, ...]:
-        alone = self._alone()
-        upstream = {label: upstream_labels(self.nodes[label]) for label in self.order}
-        sources = with_reads(upstream, self.order, self._read_by_losses())
-        return cut_into_stages(
-            sources,
-            sorted_by(sources, self.order),
-            backends=self.backends,
-            alone=alone,
-            together=frozenset(self.learning) - alone,
-            merges=merge_labels(self.nodes, self.order),
-        )
-
-    def _read_by_losses(self) -> list[tuple[str, str]]:
-        return [
-            (loss.on, str(one.name))
-            for loss in self.request.losses
-            if self._computes_losses(loss.on)
-            for one in loss.routed
-            if one.domain == "node"
-        ]
-
-    def _alone(self) -> frozenset[str]:
-        if self.request.mode == "fit":
-            return frozenset(self.learning)
-        return frozenset(
-            label
-            for label in self.learning
-            if self.optimizer is None or not get_backend(self.backends[label]).capabilities.gradients
-        )
-
-    def _check_graph_wise(self, stages: Sequence[Stage]) -> None:
-        together = set(self.learning) - self._alone()
-        holding = [stage for stage in stages if set(stage.labels) & together]
-        if len(holding) > 1:
-            places = "; ".join(
-                f"{[label for label in stage.labels if label in together]} on {stage.backend!r}"
-                for stage in holding
-            )
-            raise GraphError(
-                "The graph's optimizer cannot train all learning nodes in one backward pass: gradients stop "
-                "where values cross from one backend to another.",
-                found=places,
-                hint="Give each of these nodes an optimizer of its own and the graph none, freeze one side, "
-                "or train them in phases of their own through active_nodes.",
-            )
-
-    def _values_between(self, stages: Sequence[Stage], stage_of: Mapping[str, Stage]) -> set[str]:
+    def _values_between(self) -> set[str]:
         """Return the labels whose outputs leave their stage: read elsewhere, or recorded."""
-        wanted = set(self.request.record)
+        stage_of = self.staging.stage_of
+        wanted = {*self.request.record, *self.losses.outputs_read()}
         for label in self.order:
             wanted.update(
-                up for up in upstream_labels(self.nodes[label]) if stage_of[up] is not stage_of[label]
+                up for up in upstream_labels(self.nodes[label]) if stage_of(up) is not stage_of(label)
             )
-        for loss in self.request.losses:
-            read = {str(one.name) for one in loss.routed if one.domain == "node"}
-            if not self._computes_losses(loss.on):
-                wanted |= {loss.on, *read}
-                continue
-            for name in read:
-                if stages.index(stage_of[name]) > stages.index(stage_of[loss.on]):
-                    raise LossError(
-                        "The loss reads a node that a later step executes.",
-                        where={"loss": loss.label, "node": loss.on},
-                        found=f"{name!r}, which depends on {loss.on!r}",
-                        hint=f"Apply the loss on {name!r} and let it read {loss.on!r}.",
-                    )
-                if stage_of[name] is not stage_of[loss.on]:
-                    wanted.add(name)
         return wanted
 
     def _segment(self, stage: Stage, wanted: set[str]) -> PlannedSegment:
@@ -211,17 +150,12 @@ class Planner:
             for label in stage.labels
             for role in self.routes.roles[label]
         ]
-        applied = [
-            loss
-            for label in stage.labels
-            for loss in self.request.losses
-            if loss.on == label and self._computes_losses(label)
-        ]
-        losses = [self._loss(loss, stage.labels, stage.backend, inputs) for loss in applied]
+        applied = self.losses.of(stage.labels)
+        losses = [self.losses.placed(loss, stage.labels, stage.backend, inputs) for loss in applied]
         learning = [label for label in stage.labels if label in self.learning]
         stepped = choose_optimizers(
             self.nodes,
-            [label for label in learning if self._learns_by_gradient(label)],
+            [label for label in learning if self.staging.learns_by_gradient(label)],
             graph=self.optimizer,
             backend=stage.backend,
         )
@@ -240,8 +174,11 @@ class Planner:
             jit_compile=self.jit_compile and get_backend(stage.backend).capabilities.compiler,
             options=self._options(learning, stage.backend),
         )
-        numbers = tuple(self._number[loss.label] for loss in applied)
-        return PlannedSegment(segment, losses=numbers, optimizers=tuple(one for one, _ in stepped))
+        return PlannedSegment(
+            segment,
+            losses=self.losses.numbers(applied),
+            optimizers=tuple(one for one, _ in stepped),
+        )
 
     def _call(self, label: str, role: str, stage: Stage, inputs: Inputs) -> Call:
         node, dtype = self.nodes[label], self.routes.dtype(label)
@@ -254,9 +191,8 @@ class Planner:
                 data = DataInput(name, role, lane.columns[FEATURES], dtype, lane.combine)
                 sources.append(self.names.gathered(data, inputs))
         learns = label in self.learning
-        fitted_to = (
-            self.routes.carried(label, role) if learns and not self._learns_by_gradient(label) else None
-        )
+        fits = learns and not self.staging.learns_by_gradient(label)
+        fitted_to = self.routes.carried(label, role) if fits else None
         return Call(
             key=self.routes.key(label, role),
             node=label,
@@ -284,76 +220,6 @@ class Planner:
         device = devices.pop() if devices else self.request.device
         return get_backend(stage.backend).device_name(device)
 
-    # --- losses ----------------------------------------------------------------------------------------
-
-    def _computes_losses(self, label: str) -> bool:
-        backend = self.backends[label]
-        return backend == Backend.NUMPY or get_backend(backend).capabilities.gradients
-
-    def _loss(self, loss: AppliedLoss, here: Sequence[str], backend: str, inputs: Inputs) -> SegmentLoss:
-        try:
-            arguments = [self._argument(loss, one, here, inputs) for one in loss.inputs]
-            weights = self.routes.weights(loss)
-            function = loss.loss.resolve(get_backend(backend))
-            rows = self._loss_rows(loss)
-        except MMLError as error:
-            raise error.located({"loss": loss.label, "node": loss.on}) from error.__cause__
-        return SegmentLoss(
-            label=loss.label,
-            node=loss.on,
-            function=function,
-            arguments=tuple(arguments),
-            weight=loss.weight,
-            rows=rows,
-            keywords=loss.keywords,
-            sample_weight=None if weights is None else self.names.gathered(weights, inputs),
-        )
-
-    def _argument(self, loss: AppliedLoss, value: LossInput, here: Sequence[str], inputs: Inputs) -> str:
-        if value.domain in ("node", "outputs"):
-            label, role = self._output_read(loss, value)
-            return self.names.output(label, role, here, self.routes.dtype(loss.on), inputs)
-        return self.names.gathered(self.routes.read(loss, value), inputs)
-
-    def _output_read(self, loss: AppliedLoss, value: LossInput) -> tuple[str, str]:
-        if value.domain == "outputs":
-            return loss.on, self.routes.role_and_key(loss, value)[0]
-        label = str(value.name)
-        roles = self.routes.roles[label]
-        if len(roles) > 1:
-            raise LossError(
-                f"The node {label!r} gives one output a role, and an input that is a node names none.",
-                found=f"roles {roles}",
-                hint=f"Apply the loss on {label!r} and read 'outputs.<role>'.",
-            )
-        return label, roles[0]
-
-    def _loss_rows(self, loss: AppliedLoss) -> int:
-        pairs: Pairs = frozenset()
-        for value in loss.routed:
-            if value.domain in ("node", "outputs"):
-                pairs |= self.routes.pairs(*self._output_read(loss, value))
-            else:
-                pairs |= self.routes.pairs(loss.on, self.routes.role_and_key(loss, value)[0])
-        return self.names.count(pairs)
-
-    def _host_losses(self) -> list[PlannedSegment]:
-        """Compute losses on nodes whose backend computes none, on NumPy arrays after everything else."""
-        applied = [loss for loss in self.request.losses if not self._computes_losses(loss.on)]
-        if not applied:
-            return []
-        inputs: Inputs = {}
-        losses = tuple(self._loss(loss, (), Backend.NUMPY, inputs) for loss in applied)
-        segment = Segment(
-            backend=Backend.NUMPY, mode="eval", inputs=tuple(inputs.values()), calls=(), losses=losses
-        )
-        return [PlannedSegment(segment, tuple(self._number[loss.label] for loss in applied), ())]
-
-    # --- learning --------------------------------------------------------------------------------------
-
-    def _learns_by_gradient(self, label: str) -> bool:
-        return self.request.mode == "train" and get_backend(self.backends[label]).capabilities.gradients
-
     def _options(self, learning: Sequence[str], backend: str) -> dict[str, object]:
         """Tell learners by batches which classes the whole split holds."""
         if self.request.mode != "train" or get_backend(backend).capabilities.gradients or not learning:
@@ -366,21 +232,3 @@ class Planner:
                 rows = np.arange(lane.source.n_rows) if lane.rows is None else lane.rows
                 classes[label] = np.unique(lane.source.take(targets.columns[0], rows))
         return {"classes": classes} if classes else {}
-
-
-def _check_losses(nodes: Mapping[str, ComputeNode], losses: Sequence[AppliedLoss]) -> None:
-    labels: set[str] = set()
-    for loss in losses:
-        if loss.label in labels:
-            raise LossError(
-                f"Two losses of the phase are called {loss.label!r}.",
-                hint="Give one of them a label: AppliedLoss(..., label='...').",
-            )
-        labels.add(loss.label)
-        for name in (loss.on, *(str(one.name) for one in loss.routed if one.domain == "node")):
-            if name not in nodes:
-                raise LossError(
-                    f"The loss reads the node {name!r}, which the graph does not have.",
-                    where={"loss": loss.label},
-                    hint=did_you_mean(name, nodes),
-                )

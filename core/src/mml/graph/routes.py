@@ -1,7 +1,7 @@
 """Which data reaches which node: lanes, roles and row masks along the edges, targets and tags through merges.
 
-It answers for one request where a node's rows come from and which columns a loss means. It knows nothing of
-segments, backends or learning.
+It answers for one request where a node's rows come from. It knows nothing of losses, segments, backends or
+learning.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from mml.data import ColumnSource
-from mml.errors import ColumnError, GraphError, LossError, PhaseError
-from mml.graph.losses.applied_loss import AppliedLoss
-from mml.graph.losses.routing import DEFAULT_ROLE, LossInput
+from mml.errors import GraphError, PhaseError
+from mml.graph.losses.routing import DEFAULT_ROLE
 from mml.graph.nodes import ComputeNode, MergeNode
-from mml.graph.plan import FEATURES, TAGS, TARGETS, DataInput, Joined, Lane
+from mml.graph.plan import TARGETS, DataInput, Joined, Lane
 from mml.graph.references import ModelIOReference
 from mml.graph.topology import upstream_labels
 
@@ -136,7 +135,7 @@ class Routes:
         parts = [
             self._carried(one.label, role, domain, dtype)
             if name is None
-            else _whole_domain(self.lane(name, label), role, domain, dtype)
+            else whole_domain(self.lane(name, label), role, domain, dtype)
             for one, name in zip(node.upstream, self.lane_names(label), strict=True)
         ]
         if not isinstance(node, MergeNode):
@@ -173,7 +172,7 @@ class Routes:
         if not isinstance(one, DataInput) or not isinstance(other, DataInput):
             return one is other
         first, second = self.lanes[one.lane].source, self.lanes[other.lane].source
-        return one.columns == other.columns and _same_data(first, second)
+        return one.columns == other.columns and same_data(first, second)
 
     def _described(self, part: Carried) -> str:
         if part is None:
@@ -192,106 +191,6 @@ class Routes:
         name = names[number]
         return self.identity(node.upstream[number].label, domain) if name is None else name
 
-    # --- what losses read ------------------------------------------------------------------------------
-
-    def role_and_key(self, loss: AppliedLoss, value: LossInput) -> tuple[str, str | None]:
-        """Tell role from column in a loss's input."""
-        roles = self.roles[loss.on]
-        role, key = value.role_and_key(roles, loss=loss.label)
-        if value.name in roles and value.key is None and value.domain != "outputs":
-            holding = [one.name for one in self._lanes_with(loss.on, value.domain, str(value.name))]
-            if holding:
-                raise LossError(
-                    f"{value.text!r} names a role of the stream and a column.",
-                    where={"loss": loss.label},
-                    expected=f"'{value.domain}.{value.name}.{value.name}' for the column",
-                )
-        return role, key
-
-    def read(self, loss: AppliedLoss, value: LossInput) -> DataInput | Joined:
-        """Return the data that a loss's input in ``targets``, ``features`` or ``tags`` means.
-
-        Raises
-        ------
-        LossError
-            If there is none, or several upstreams have it.
-        ColumnError
-            If the column does not exist.
-        """
-        role, key = self.role_and_key(loss, value)
-        if key is not None:
-            try:
-                return self._column(loss.on, role, value.domain, key)
-            except ColumnError as error:
-                raise error.located({"input": value.text}) from error.__cause__
-        found = (
-            self._all_features(loss.on, role)
-            if value.domain == FEATURES
-            else self.carried(loss.on, role, value.domain)
-        )
-        if found is None:
-            raise LossError(
-                f"The data of this node has no {value.domain}.",
-                where={"input": value.text},
-                hint=f"Name them in the reference: featureset.reference(..., {value.domain}=...).",
-            )
-        return found
-
-    def weights(self, loss: AppliedLoss) -> DataInput | Joined | None:
-        """Return the column of a loss's row weights, None where it has none."""
-        if loss.sample_weight is None:
-            return None
-        if loss.sample_weight.domain not in (TARGETS, FEATURES, TAGS):
-            raise LossError(
-                "Row weights come from a column.",
-                expected="such as 'tags.weight'",
-                found=repr(loss.sample_weight.text),
-            )
-        found = self.read(loss, loss.sample_weight)
-        columns = found.columns if isinstance(found, DataInput) else ()
-        specs = [self.lanes[found.lane].source.spec(one) for one in columns] if columns else []  # type: ignore[union-attr]
-        if len(specs) != 1 or specs[0].shape not in ((), (1,)) or not specs[0].is_numeric:
-            raise LossError(
-                "Row weights are one number a row.",
-                where={"input": loss.sample_weight.text},
-                found=", ".join(columns) or "joined columns",
-                hint="Name one numeric column.",
-            )
-        return found
-
-    def _all_features(self, label: str, role: str) -> Carried:
-        lanes = self._feeding(label)
-        if len(lanes) > 1:
-            raise LossError(
-                "The node reads features from several places.",
-                where={"input": FEATURES},
-                found=", ".join(repr(one.name) for one in lanes),
-                hint="Name one column: 'features.<column>'.",
-            )
-        return _whole_domain(lanes[0], role, FEATURES, self.dtype(label))
-
-    def _column(self, label: str, role: str, domain: str, key: str) -> DataInput:
-        carrying = self.lanes[self.identity(label, domain)]
-        holding = self._lanes_with(label, domain, key)
-        if domain != FEATURES and carrying in holding:
-            # Targets and tags are passed on by one upstream; the others' are left behind at the merge.
-            holding = [carrying]
-        if any(not _same_data(holding[0].source, one.source) for one in holding[1:]):
-            raise LossError(
-                f"Several upstreams have a column '{domain}.{key}'.",
-                found=", ".join(repr(one.name) for one in holding),
-                hint="Apply the loss above the merge, or rename one of the columns.",
-            )
-        lane = holding[0] if holding else carrying
-        return DataInput(lane.name, role, _columns_of(lane, domain, key), self.dtype(label), lane.combine)
-
-    def _feeding(self, label: str) -> list[Lane]:
-        names = {name for name, _ in self.pairs(label, self.roles[label][0])}
-        return [lane for name, lane in self.lanes.items() if name in names]
-
-    def _lanes_with(self, label: str, domain: str, key: str) -> list[Lane]:
-        return [lane for lane in self._feeding(label) if key in lane.source.schema.keys(domain)]
-
 
 def _only(found: set[str | None]) -> str | None:
     known = found - {None}
@@ -304,22 +203,14 @@ def _chosen(node: MergeNode, how: object) -> int:
     return [one.label for one in node.upstream].index(str(how))
 
 
-def _whole_domain(lane: Lane, role: str, domain: str, dtype: str | None) -> DataInput | None:
+def whole_domain(lane: Lane, role: str, domain: str, dtype: str | None) -> DataInput | None:
+    """Return all columns of a domain that a lane's reference selects, None where it selects none."""
     columns = lane.columns.get(domain, ())
     return DataInput(lane.name, role, columns, dtype, lane.combine) if columns else None
 
 
-def _columns_of(lane: Lane, domain: str, key: str) -> tuple[str, ...]:
-    """Return the column of a key: the one that the reference selects, else the FeatureSet's."""
-    schema = lane.source.schema
-    selected = schema.only(lane.columns.get(domain, ()))
-    try:
-        return (selected if key in selected.keys(domain) else schema).select(key, domain=domain)
-    except ColumnError as error:
-        raise error.located({"lane": lane.name}) from error.__cause__
-
-
-def _same_data(one: ColumnSource, other: ColumnSource) -> bool:
+def same_data(one: ColumnSource, other: ColumnSource) -> bool:
+    """Whether two snapshots hold the same samples."""
     same = one.collection is other.collection
     # The fingerprint of a large collection takes a pass over it, so identity is asked first.
     return same or one.collection.fingerprint == other.collection.fingerprint
