@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from collections import Counter
 
 import numpy as np
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from mml.context import ExperimentContext
 from mml.data import FeatureSet
-from mml.errors import ConfigError, SamplerError, StateError
+from mml.errors import ConfigError, SamplerError, StateError, UnmatchedRowsWarning
 from mml.processing import SimpleSampler
 from mml.protocols import Configurable, Stateful
 
@@ -79,9 +80,17 @@ def test_drop_last_leaves_full_batches_only(n_rows, batch_size, group_by):
         with pytest.raises(SamplerError, match="drop_last"):
             sampler.bind(rows_view(n_rows))
         return
-    made = batches(sampler.bind(rows_view(n_rows)), 3)
-    assert sampler.bind(rows_view(n_rows)).n_batches(3) == len(made)
+    small = [size for size in groups.values() if size < batch_size]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        bound = sampler.bind(rows_view(n_rows))
+    made = batches(bound, 3)
+    assert bound.n_batches(3) == len(made)
 
+    assert [str(one.message).partition(" groups of")[0] for one in caught] == [
+        f"{sum(small)} of {n_rows} rows of rows[{n_rows} rows] are in {len(small)}" for _ in small[:1]
+    ]
+    assert all(one.category is UnmatchedRowsWarning and one.filename == __file__ for one in caught)
     assert [len(batch) for batch in made] == [batch_size] * expected
     assert len({row for batch in made for row in batch}) == expected * batch_size
 
@@ -298,21 +307,44 @@ def test_settings_that_do_not_fit_the_data_are_refused(settings, options):
     assert "rows[23 rows]" in caught.value.where
 
 
-def test_weights_must_be_finite_and_not_all_zero():
-    def weighted(values):
-        with ExperimentContext().activate():
-            fs = FeatureSet.from_dict("w", {"x": [1, 2], "w": values}, feature_keys="x", tag_keys="w")
-        return SimpleSampler(batch_size=1, shuffle=True, weights="w").bind(fs.view())
+def weighted(values):
+    with ExperimentContext().activate():
+        data = {"x": np.arange(len(values)), "w": values}
+        fs = FeatureSet.from_dict("w", data, feature_keys="x", tag_keys="w")
+    return SimpleSampler(batch_size=1, shuffle=True, weights="w").bind(fs.view())
 
+
+@pytest.mark.parametrize("scale", [5e-324, 1e-300, 1.0, 1e308])
+@pytest.mark.parametrize("weights", [[1, 0, 0], [0, 1, 0, 1, 0], [0, 0, 1]])
+def test_weights_of_any_size_draw_no_row_without_weight(scale, weights):
+    bound = weighted(np.array(weights) * scale)
+    drawn = Counter(row for epoch in range(200) for batch in batches(bound, epoch) for row in batch)
+
+    assert set(drawn) == set(np.flatnonzero(weights))
+    expected = 200 * len(weights) / sum(weights)
+    assert all(abs(count - expected) < 5 * np.sqrt(expected) for count in drawn.values())
+
+
+def test_weights_must_be_finite_and_not_all_zero():
     for values, words in (
         ([1.0, -1.0], "negative"),
         ([1.0, np.nan], "not a finite number"),
         ([1.0, np.inf], "not a finite number"),
-        ([1e308, 1e308], "too large"),
         ([0.0, 0.0], "All weights"),
     ):
         with pytest.raises(SamplerError, match=words):
             weighted(values)
+
+
+@pytest.mark.parametrize("group_by", [None, "g"])
+@pytest.mark.parametrize("batch_size", [23, 24, 2**31, 2**63, 2**70])
+def test_a_batch_may_be_asked_to_be_larger_than_all_rows(batch_size, group_by):
+    sampler = SimpleSampler(batch_size=batch_size, group_by=group_by)
+    sizes = [5, 5, 5, 4, 4] if group_by else [23]
+    assert [len(batch) for batch in batches(sampler.bind(VIEW))] == sizes
+    if batch_size > 23:
+        with pytest.raises(SamplerError, match=f"No batch has {batch_size} rows"):
+            SimpleSampler(batch_size=batch_size, group_by=group_by, drop_last=True).bind(VIEW)
 
 
 def test_no_rows_are_refused():

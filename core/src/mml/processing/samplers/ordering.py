@@ -27,10 +27,12 @@ def grouped_order(
     return order, counts[line_up]
 
 
-def weighted_draw(cumulative: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return ``n`` positions drawn with replacement, int64 ``(n,)``, by cumulative weights ``(n,)``."""
-    drawn = np.searchsorted(cumulative, rng.random(len(cumulative)) * cumulative[-1], side="right")
-    return np.asarray(np.minimum(drawn, len(cumulative) - 1))
+def weighted_draw(
+    positions: np.ndarray, cumulative: np.ndarray, *, n_draws: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Return positions drawn with replacement, int64 ``(n_draws,)``, by their cumulative weights ``(k,)``."""
+    drawn = np.searchsorted(cumulative, rng.random(n_draws) * cumulative[-1], side="right")
+    return np.asarray(positions[np.minimum(drawn, len(positions) - 1)])
 
 
 def borders_of(sizes: np.ndarray, *, batch_size: int, drop_last: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -96,6 +96,11 @@ class SimpleSampler:
         ------
         SamplerError
             If there are no rows, no full batch with ``drop_last``, or a column does not fit.
+
+        Warns
+        -----
+        UnmatchedRowsWarning
+            If groups are smaller than a batch, and ``drop_last`` leaves them out of every epoch.
         """
         rows = as_view(view)
         chosen = chosen_seed(self.seed, seed)
