@@ -48,3 +48,27 @@ def test_roles_by_keyword_are_those_by_position():
     with mml.ExperimentContext().activate():
         second = _experiment().run_phase(by_keyword)
     assert first.losses("net").values.tolist() == second.losses("net").values.tolist()
+
+
+def test_the_named_loss_is_the_formula_of_distances():
+    # The framework's own function adds 1e-6 to every difference, which training multiplies.
+    def formula(anchor, positive, negative):
+        near = torch.linalg.vector_norm(anchor - positive, dim=1)
+        far = torch.linalg.vector_norm(anchor - negative, dim=1)
+        return torch.relu(near - far + 1.0)
+
+    inputs = [f"outputs.{role}" for role in ROLES]
+    by_name, by_function = [], []
+    for loss, found in (("triplet", by_name), (formula, by_function)):
+        with mml.ExperimentContext().activate():
+            found.extend(_experiment().run_phase(_phase(loss, inputs, 3)).losses("net").values.tolist())
+    np.testing.assert_allclose(by_name, by_function, rtol=1e-5)
+
+
+def test_contrastive_by_name_learns_from_the_labels_of_both_roles():
+    sampler = mml.PairedSampler(batch_size=16, conditions={"cell": "dissimilar"}, shuffle=True)
+    reads = ["outputs.anchor", "outputs.pair", "tags.anchor.cell", "tags.pair.cell"]
+    applied = mml.AppliedLoss(mml.Loss("contrastive", margin=2.0), on="net", inputs=reads, label="apart")
+    phase = mml.TrainPhase.from_split("train", split=None, sampler=sampler, losses=[applied], n_epochs=25)
+    losses = _experiment().run_phase(phase).metrics().where(name="train_loss").values
+    assert losses[-1] < 0.1 * losses[0]

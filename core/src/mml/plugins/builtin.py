@@ -51,6 +51,9 @@ _DECLARED: Mapping[str, Mapping[str, tuple[str, str]]] = {
     },
     "merge_nodes": {
         "concat": ("mml.graph.nodes:ConcatNode", "Concatenates its upstreams along an axis."),
+        "sum": ("mml.graph.nodes:SumNode", "Adds up upstreams of one shape."),
+        "mean": ("mml.graph.nodes:MeanNode", "Averages upstreams of one shape."),
+        "stack": ("mml.graph.nodes:StackNode", "Stacks upstreams of one shape along a new axis."),
     },
     "callbacks": {
         "evaluation": ("mml.experiment.callbacks:Evaluation", "Runs an EvalPhase during training."),
@@ -81,6 +84,8 @@ _DECLARED: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "cosine": ("mml.graph.losses.canonical:cosine", "One minus the cosine of the angle between rows."),
         "hinge": ("mml.graph.losses.canonical:hinge", "Hinge loss for targets of -1 and 1."),
         "gaussian_nll": ("mml.graph.losses.canonical:gaussian_nll", "Likelihood of a mean and a variance."),
+        "triplet": ("mml.graph.losses.embedding:triplet", "Anchors nearer to positives than to negatives."),
+        "contrastive": ("mml.graph.losses.embedding:contrastive", "Equal labels near, others a margin away."),
     },
     "optimizers": {
         "sgd": ("mml.graph.optimizers.canonical:Sgd", "Gradient descent with momentum or nesterov."),

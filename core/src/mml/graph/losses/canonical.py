@@ -55,7 +55,7 @@ def huber(ops: ArrayOps, outputs: Any, targets: Any, *, delta: float = 1.0) -> A
     ----------
     Huber, "Robust estimation of a location parameter", 1964.
     """
-    _require_positive("huber", "delta", delta)
+    require_positive("huber", "delta", delta)
     require_equal_shapes(outputs, targets)
     distance = ops.abs(outputs - targets)
     # A minimum instead of a choice between two branches: the branch not taken cannot overflow into the slope.
@@ -158,7 +158,7 @@ def cosine(ops: ArrayOps, outputs: Any, targets: Any) -> Any:
     _require_vectors("cosine", outputs)
     last = (len(outputs.shape) - 1,)
     product = ops.sum(outputs * targets, last)
-    norms = _norm(ops, outputs, last) * _norm(ops, targets, last)
+    norms = norm(ops, outputs, last) * norm(ops, targets, last)
     return _row_mean(ops, 1.0 - product / norms)
 
 
@@ -205,7 +205,8 @@ def _row_mean(ops: ArrayOps, values: Any) -> Any:
     return ops.mean(values, trailing) if trailing else values
 
 
-def _norm(ops: ArrayOps, array: Any, axis: tuple[int, ...]) -> Any:
+def norm(ops: ArrayOps, array: Any, axis: tuple[int, ...]) -> Any:
+    """Return the Euclidean norm over axes; at zero it is 1e-8, with a slope of zero."""
     return ops.sqrt(ops.sum(array * array, axis) + _NORM_FLOOR**2)
 
 
@@ -249,7 +250,8 @@ def _require_vectors(loss: str, outputs: Any) -> None:
         )
 
 
-def _require_positive(loss: str, argument: str, value: Any) -> None:
+def require_positive(loss: str, argument: str, value: Any) -> None:
+    """Raise LossError where a setting is no positive finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise LossError(
             f"{loss} got a bad {argument}.", expected=f"{argument} a number above 0", found=repr(value)

@@ -14,6 +14,7 @@ from mml.plugins import registry
 from mml.protocols import Config
 
 _CORE = "mml"
+_SETTINGS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 class Loss:
@@ -79,7 +80,7 @@ class Loss:
         component = registry("losses").resolve(self.loss, backend=backend.name)
         target = component.load()
         if component.plugin == _CORE:
-            self._check_settings(target, skip=3)
+            self._check_settings(target, of=(inspect.Parameter.KEYWORD_ONLY,))
             return CanonicalLoss(target, backend.ops, dict(self.kwargs))
         if component.backend is not None:
             if component.backend != backend.name:
@@ -88,7 +89,7 @@ class Loss:
                     found=f"a node that runs on {backend.name!r}",
                     hint=f"Use the short name {component.name!r}, which fits any backend that has it.",
                 )
-            self._check_settings(target, skip=0)
+            self._check_settings(target, of=_SETTINGS)
             made: LossFunction = target(**self.kwargs)
             return made
         return self._wrapped(target, backend)
@@ -107,10 +108,10 @@ class Loss:
         except Exception as cause:
             raise LossError(f"The loss {self.name!r} could not be made: {cause}") from cause
 
-    def _check_settings(self, target: Any, *, skip: int) -> None:
-        """Refuse settings that the loss does not take; `skip` leading parameters are not settings."""
-        parameters = list(inspect.signature(target).parameters.values())[skip:]
-        known = {one.name for one in parameters}
+    def _check_settings(self, target: Any, *, of: tuple[Any, ...]) -> None:
+        """Refuse settings that the loss does not take; parameters of these kinds are settings."""
+        parameters = inspect.signature(target).parameters.values()
+        known = {one.name for one in parameters if one.kind in of}
         if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters):
             return
         for setting in self.kwargs:
