@@ -191,7 +191,7 @@ BAD = {
     "complex in a list": ([1j, 2j], "row 0", "floats of 16 to 64 bits"),
     "a list of mappings": ([{"a": 1}, {"a": 2}], "row 0", "floats of 16 to 64 bits"),
     "numbers and arrays": ([1, np.ones(2)], "row 1", "shape ()"),
-    "an integer of 65 bits": ([1, 2**64], "row 0", "floats of 16 to 64 bits"),
+    "an integer of 65 bits": ([1, 2**64], "row 1", "floats of 16 to 64 bits"),
     "objects": ([object(), object()], "row 0", "one shape for all"),
 }
 

@@ -283,3 +283,93 @@ def test_a_time_zone_that_a_partner_does_not_know_is_named(fmt):
     with pytest.raises(DataError, match=f"{fmt} does not know the time zone 'Nowhere/Land'"):
         fs.get_tags("x", fmt=fmt)
     assert fs.get_tags("x", fmt="list") == [PARIS.replace(tzinfo=None)]
+
+
+def test_a_column_that_arrow_does_not_know_harms_nobody_who_did_not_ask_for_it():
+    frame = polars.DataFrame({"x": [1.5], "^y$": [2.5], "big": polars.Series([1], dtype=polars.Int128)})
+
+    assert ingested(frame, features=["x", "^y$"], tags="x").get_features("^y$").tolist() == [2.5]
+    with pytest.raises(DataError, match="Arrow C stream") as caught:
+        ingested(frame, features="big")
+    assert "cast" in caught.value.hint
+    with pytest.raises(ColumnError, match="no key 'bigg'") as caught:
+        ingested(frame, features="bigg")
+    assert "'big'" in caught.value.hint
+
+
+def test_a_single_series_is_sent_to_from_dict():
+    with pytest.raises(DataError, match="takes a DataFrame") as caught:
+        ingested(pandas.Series([1.0], name="x"), features="x")
+    assert "from_dict" in caught.value.hint
+
+
+MENDS = {
+    "select 1.5 as x": "::double",
+    "select sum(1) as x": "::double",
+    "select 1::hugeint as x": "::double",
+    "select time '12:00:00' as x": "duration",
+    "select interval 1 month as x": "duration",
+    "select 'a'::blob as x": "Decode",
+    "select {'a': 1} as x": "fields",
+    "select map {'a': 1} as x": "values",
+    "select ['a', 'b'] as x": "a column of its own",
+    "select [1.5] as x": "::double",
+}
+
+
+@pytest.mark.parametrize("query", MENDS)
+def test_what_a_query_gives_that_is_not_stored_comes_with_a_way_out(query):
+    with pytest.raises(DataError, match="does not store the type of 'x'") as caught:
+        ingested(query, features="x")
+
+    assert MENDS[query] in caught.value.hint
+    assert "dates" in caught.value.expected
+
+
+ORDERED = pa.FixedShapeTensorArray.from_numpy_ndarray(np.arange(12).reshape(2, 3, 2).transpose(0, 2, 1))
+
+
+@pytest.mark.parametrize(
+    ("column", "mend"),
+    [
+        (pa.array([0], pa.date64()), "date32"),
+        (ORDERED, "np.ascontiguousarray(tensors.to_numpy_ndarray())"),
+        (pa.array([[1]], pa.list_view(pa.int8())), "fixed size"),
+        (pa.array([b"1234"], pa.binary(4)), "Decode"),
+        (pa.DictionaryArray.from_arrays([0], pa.array([1], pa.decimal128(3, 1))), "::double"),
+    ],
+)
+def test_columns_of_arrow_that_are_not_stored_come_with_a_way_out(column, mend):
+    with pytest.raises(DataError, match="does not store the type of 'x'") as caught:
+        ingested(pa.table({"x": column}), features="x")
+
+    assert mend in caught.value.hint
+
+
+def test_the_way_out_for_tensors_with_exchanged_axes_works():
+    mended = pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(ORDERED.to_numpy_ndarray()))
+
+    assert ORDERED.type.permutation == [1, 0]
+    assert np.array_equal(
+        ingested(pa.table({"x": mended}), features="x").get_features(),
+        np.arange(12).reshape(2, 3, 2).transpose(0, 2, 1),
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "mend"),
+    [
+        (np.zeros(2, "M8[h]"), "M8[s]"),
+        (np.zeros(2, "m8[D]"), "m8[s]"),
+        (np.zeros(2, np.longdouble), "float64"),
+        (np.array([b"a"]), "decode"),
+        (np.zeros(2, [("a", "f4")]), "fields"),
+        (np.zeros(2, complex), ".real"),
+        (np.array([["a", "b"]]), "a column of its own"),
+    ],
+)
+def test_arrays_of_numpy_that_are_not_stored_come_with_a_way_out(values, mend):
+    with pytest.raises(DataError, match="does not store the type of 'x'") as caught:
+        FeatureSet.from_numpy("t", {"x": values})
+
+    assert mend in caught.value.hint

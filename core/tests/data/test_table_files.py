@@ -272,3 +272,11 @@ def test_bad_data_in_files_is_named_like_any_other(tmp_path, kind):
     assert "given twice" in refused(kind, path, feature_keys=["y", "y"])
     path = write(kind, tmp_path / "none.file", bad.slice(0, 0))
     assert "at least one sample" in refused(kind, path, feature_keys="y")
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "ipc"])
+def test_keys_may_come_from_an_iterator(tmp_path, kind):
+    path = write(kind, tmp_path / "t.file")
+    fs = made(kind, path, feature_keys=(key for key in ["voltage"]), tag_keys=iter(["cell"]))
+
+    assert fs.schema.names == ("features.voltage.raw", "tags.cell.raw")

@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from mml.data.arrow_columns import empty_array, spec_of, stored_type, tensor_from_flat
-from mml.data.ingest_errors import null_error, ragged, unsupported
+from mml.data.ingest_errors import no_elements, no_samples, nothing_known, null_error, ragged
 from mml.data.schema import ColumnName
 from mml.data.text_columns import stored_text
-from mml.errors import DataError
+from mml.data.unsupported_types import unsupported_arrow, unsupported_lists
 
 _Convert: TypeAlias = Callable[[pa.Array, ColumnName, int], pa.Array]
 
@@ -31,14 +31,12 @@ def from_arrow(values: pa.Array | pa.ChunkedArray, name: ColumnName) -> pa.Array
     if spec_of(arrow_type) is not None:
         return values
     if pa.types.is_null(arrow_type):
-        if not len(values):
-            raise DataError(f"{name.key!r} holds no samples.", where={"column": str(name)})
-        raise null_error(name, 0)
+        raise nothing_known(name) if len(values) else no_samples(name)
     if _is_text(arrow_type):
         return stored_text(values.dictionary_encode())
     if pa.types.is_fixed_size_list(arrow_type) or _is_list(arrow_type):
         return _per_chunk(values, name, _list_chunk)
-    raise unsupported(name, str(arrow_type))
+    raise unsupported_arrow(name, arrow_type)
 
 
 def _from_dictionary(values: pa.Array | pa.ChunkedArray, name: ColumnName) -> pa.Array | pa.ChunkedArray:
@@ -46,18 +44,18 @@ def _from_dictionary(values: pa.Array | pa.ChunkedArray, name: ColumnName) -> pa
     if _is_text(value_type):
         return stored_text(values)
     if pa.types.is_null(value_type) and len(values):
-        raise null_error(name, 0)
+        raise nothing_known(name)
     if spec_of(value_type) is None:
-        raise unsupported(name, str(values.type))
+        raise unsupported_arrow(name, values.type)
     return values.cast(value_type)
 
 
 def _from_tensors(values: pa.Array | pa.ChunkedArray, name: ColumnName) -> pa.Array | pa.ChunkedArray:
     stored = stored_type(values.type)
     if stored is None:
-        raise unsupported(name, str(values.type))
+        raise unsupported_arrow(name, values.type)
     if 0 in values.type.shape:
-        raise _without_elements(name)
+        raise no_elements(name)
     return values if stored == values.type else _per_chunk(values, name, _tensor_chunk)
 
 
@@ -86,9 +84,9 @@ def _list_chunk(array: pa.Array, name: ColumnName, start: int) -> pa.Array:
             raise null_error(name, start + null_seen // max(rows_per_sample, 1))
     inner = spec_of(array.type)
     if inner is None or inner[0] is None or inner[1]:
-        raise unsupported(name, f"lists of {array.type}")
+        raise unsupported_lists(name, array.type)
     if n_samples and 0 in shape:
-        raise _without_elements(name)
+        raise no_elements(name)
     return tensor_from_flat(array, tuple(shape))
 
 
@@ -103,10 +101,6 @@ def _common_length(array: pa.Array, name: ColumnName, start: int, rows_per_sampl
         position = int(np.argmax(different))
         raise ragged(name, start + position // rows_per_sample, (int(lengths[0]),), (int(lengths[position]),))
     return int(lengths[0])
-
-
-def _without_elements(name: ColumnName) -> DataError:
-    return DataError(f"The samples of {name.key!r} hold no elements.", where={"column": str(name)})
 
 
 def _per_chunk(

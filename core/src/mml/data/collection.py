@@ -18,8 +18,9 @@ from mml.data.fingerprint import derive_uuids, fingerprint
 from mml.data.ingest import to_column
 from mml.data.rows import Rows, as_array, count
 from mml.data.schema import SAMPLE_UUIDS, ColumnName, ColumnSpec, Schema
+from mml.data.text_columns import is_unicode
 from mml.data.uuid_index import first_repeat
-from mml.errors import DataError
+from mml.errors import ColumnError, DataError
 
 UUID_COLUMN = str(ColumnName(SAMPLE_UUIDS, "uuid"))
 _UUID_TYPE = pa.binary(16)
@@ -204,6 +205,10 @@ def _stored(columns: Iterable[tuple[ColumnName, Any]]) -> dict[str, pa.Array | p
     for name, values in columns:
         if str(name) in arrays:
             raise DataError(f"{name.key!r} is given twice among the {name.domain}.", hint="Name it once.")
+        if not is_unicode(name.key):
+            raise ColumnError(
+                f"{name.key!r} cannot be the key of a column.", expected="a text that UTF-8 can hold"
+            )
         # A column for tags may hold nulls that another domain refuses, so it is looked at again.
         known = made.get(id(values))
         source = values if known is None else known[1]

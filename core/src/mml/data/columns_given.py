@@ -61,7 +61,7 @@ def columns_of_table(data: Any, keys: Keys) -> Columns:
             found=type(data).__name__,
             hint="from_dict takes a mapping of arrays.",
         )
-    table = data if isinstance(data, pa.Table) else _streamed(data)
+    table = data if isinstance(data, pa.Table) else _streamed(_only_asked(data, keys))
     refuse_repeated(table.column_names)
     return _named({name: table.column(name) for name in table.column_names}, keys, table.column_names)
 
@@ -69,10 +69,11 @@ def columns_of_table(data: Any, keys: Keys) -> Columns:
 def columns_of_frame(frame: Any, keys: Keys) -> Columns:
     """Yield the columns of a pandas DataFrame."""
     if not is_pandas(frame) or not hasattr(frame, "columns"):
+        single = "from_dict takes single columns under a key: {'x': series}."
         raise DataError(
             "from_pandas takes a DataFrame.",
             found=type(frame).__name__,
-            hint="from_arrow takes other tables.",
+            hint=single if is_pandas(frame) else "from_arrow takes other tables.",
         )
     known = list(frame.columns)
     refuse_repeated(known)
@@ -93,6 +94,13 @@ def refuse_repeated(names: Iterable[Any]) -> None:
 
 def keys_of(given: Any, **place: str) -> list[Any]:
     """Return the keys that a user gave, a string or an iterable of strings; ``place`` says what for."""
+    if isinstance(given, (set, frozenset)):
+        raise ColumnError(
+            "Keys in a set have no order, and columns have one: it would change from process to process.",
+            where=dict(place) or None,
+            found=type(given).__name__,
+            hint="Take a list, or sorted(keys).",
+        )
     if not isinstance(given, Iterable):
         raise ColumnError(
             "Keys are a string, or a list of strings.", where=dict(place) or None, found=repr(given)
@@ -126,8 +134,23 @@ def _streamed(data: Any) -> pa.Table:
         return pa.table(data)
     except Exception as cause:  # what a partner raises while it hands its rows over is its own
         raise DataError(
-            f"The table could not be read through the Arrow C stream: {cause}", found=type(data).__name__
+            f"The table could not be read through the Arrow C stream: {cause}",
+            found=type(data).__name__,
+            hint="Where it has columns of a type that Arrow does not know, cast them or leave them out.",
         ) from cause
+
+
+def _only_asked(data: Any, keys: Keys) -> Any:
+    """Return a frame of polars without the columns that nobody asked for."""
+    # One column of a type that Arrow does not know would keep all the others from being handed over.
+    if type(data).__module__.partition(".")[0] != "polars" or not hasattr(data, "columns"):
+        return data
+    asked: dict[Any, None] = {}
+    for domain, given in keys.items():
+        names = keys_of(given, domain=domain)
+        require_known(names, data.columns, domain=domain)
+        asked.update(dict.fromkeys(names))
+    return data[list(asked)] if asked else data
 
 
 def _named(data: Any, keys: Keys, known: list[Any]) -> Columns:

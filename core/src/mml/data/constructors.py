@@ -7,7 +7,7 @@ after an error nothing is registered. Readers and conversions live in modules of
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -270,7 +270,9 @@ class Constructible(ABC):
 
 
 def _keys(features: Any, targets: Any, tags: Any) -> Keys:
-    return {FEATURES: features, TARGETS: targets, TAGS: tags}
+    given = {FEATURES: features, TARGETS: targets, TAGS: tags}
+    # They are looked at more than once, and an iterator can be read once only.
+    return {domain: list(keys) if isinstance(keys, Iterator) else keys for domain, keys in given.items()}
 
 
 def _flat(keys: Keys) -> list[str]:
