@@ -3,7 +3,16 @@
 from mml.graph.losses import AppliedLoss, Loss
 from mml.graph.model import Model
 from mml.graph.model_graph import ModelGraph
-from mml.graph.nodes import ComputeNode, ConcatNode, GraphNode, MergeNode, ModelNode
+from mml.graph.nodes import (
+    ComputeNode,
+    ConcatNode,
+    GraphNode,
+    MeanNode,
+    MergeNode,
+    ModelNode,
+    StackNode,
+    SumNode,
+)
 from mml.graph.optimizers import Optimizer
 from mml.graph.references import ModelIOReference
 
@@ -13,10 +22,13 @@ __all__ = [
     "ConcatNode",
     "GraphNode",
     "Loss",
+    "MeanNode",
     "MergeNode",
     "Model",
     "ModelGraph",
     "ModelIOReference",
     "ModelNode",
     "Optimizer",
+    "StackNode",
+    "SumNode",
 ]

@@ -188,7 +188,7 @@ class FedBlock:
                 if wanted.how == "mean"
                 else f"equal shapes apart from axis {wanted.how}",
                 found=" and ".join(f"{part.dtype} {part.shape[2:]}" for part in parts),
-                hint="Name one upstream: concat_axis_targets='<label>'.",
+                hint="Name one upstream: targets='<label>', which a ConcatNode calls concat_axis_targets.",
             ) from cause
 
     def _safe_rows(self, pair: tuple[str, str]) -> np.ndarray:

@@ -145,21 +145,21 @@ class Routes:
             present = tuple(part for part in parts if part is not None)
             return Joined(present, how, dtype) if present else None
         if how == "first" and domain == TARGETS:
-            self._check_same(label, parts)
+            self._check_same(node, parts)
         return parts[_chosen(node, how)]
 
-    def _check_same(self, label: str, parts: Sequence[Carried]) -> None:
+    def _check_same(self, node: MergeNode, parts: Sequence[Carried]) -> None:
         """Refuse `first` where it would drop targets that the first upstream does not have."""
         if any(not self._equal(parts[0], other) for other in parts[1:]):
             raise GraphError(
                 "The upstreams of a merge carry different targets, so 'first' would drop some unasked.",
-                where={"node": label},
+                where={"node": node.label},
                 found="; ".join(
                     f"{one.label!r}: {self._described(part)}"
-                    for one, part in zip(self.nodes[label].upstream, parts, strict=True)
+                    for one, part in zip(node.upstream, parts, strict=True)
                 ),
-                hint="Name the upstream whose targets count, as in concat_axis_targets="
-                f"{self.nodes[label].upstream[0].label!r}, or give an axis to join them.",
+                hint=f"Name the upstream whose targets count, as in {node.targets_argument}="
+                f"{node.upstream[0].label!r}, or give an axis to join them.",
             )
 
     def _equal(self, one: Carried, other: Carried) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from mml.errors import GraphError
 from mml.graph.nodes.graph_node import ComputeNode, Shape
@@ -29,12 +29,22 @@ class MergeNode(ComputeNode):
         Nodes, references or FeatureSets, two or more.
     targets, tags : int or str
         What the merge carries on as targets and tags: an axis to join along, ``"first"``, ``"last"``,
-        ``"mean"``, or the label of one upstream.
+        ``"mean"``, or the label of one upstream. ``"first"`` is taken for targets only where all upstreams
+        carry the same ones.
+
+    Attributes
+    ----------
+    kind : str
+        Its registered name.
+    targets_argument, tags_argument : str
+        What the constructor calls `targets` and `tags`, for messages.
     """
 
     min_upstream: ClassVar[int] = 2
     max_upstream: ClassVar[int | None] = None
     kind: ClassVar[str]
+    targets_argument: ClassVar[str] = "targets"
+    tags_argument: ClassVar[str] = "tags"
 
     def __init__(
         self,
@@ -87,20 +97,50 @@ class MergeNode(ComputeNode):
             found=repr(strategy),
         )
 
-    def _named_shapes(self, shapes: tuple[Shape, ...]) -> str:
+    def _named_shapes(self, shapes: Sequence[Shape]) -> str:
         return ", ".join(f"{one.label!r} {shape}" for one, shape in zip(self.upstream, shapes, strict=True))
 
-    def _base_config(self) -> Config:
+    @abstractmethod
+    def settings(self) -> Config:
+        """Return what else the constructor takes, by keyword: JSON only."""
+
+    def get_config(self) -> Config:
+        """Return label, upstreams, strategies and settings."""
         return {
             "node": self.kind,
             "label": self.label,
             "uuid": self.uuid,
             "upstreams": [one.get_config() for one in self.upstream],
+            self.targets_argument: self.targets,
+            self.tags_argument: self.tags,
+            **self.settings(),
         }
 
-    @staticmethod
-    def _upstreams_from(config: Config) -> list[Any]:
-        return [reference_from_config(one) for one in config["upstreams"]]
+    @classmethod
+    def from_config(cls, config: Config) -> Self:
+        """Build an equal node; every key beside label and upstreams is a setting of the constructor."""
+        upstreams = [reference_from_config(one) for one in config["upstreams"]]
+        settings = {key: value for key, value in config.items() if key not in ("node", "label", "upstreams")}
+        return cls(config["label"], upstreams, **settings)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.label!r}, {len(self.upstream)} upstreams -> {self.output_shape})"
+
+
+def checked_axis(name: str, axis: Any, *, node: str) -> int:
+    """Return the number of an axis of batched arrays ``(rows, ...)``.
+
+    Raises
+    ------
+    GraphError
+        If it is none, or that of the rows.
+    """
+    if isinstance(axis, bool) or not isinstance(axis, int):
+        raise GraphError(f"{name} is the number of an axis.", where={"node": node}, found=repr(axis))
+    if axis == 0:
+        raise GraphError(
+            "Axis 0 is the rows: merging there would mix samples.",
+            where={"node": node},
+            hint=f"Use {name}=1 or -1.",
+        )
+    return axis

@@ -1,0 +1,69 @@
+"""The graph of a document: merges of every kind, and the settings of graphs and nodes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import mml
+from mml.documents import ExperimentDocument
+from mml.errors import DocumentError
+
+TEXT = """
+mml: 1
+label: branches
+data:
+  cells: {file: cells.npz, features: x, targets: y}
+graph:
+  optimizer: {sgd: {lr: 0.1}}
+  nodes:
+    left: {model: {reference/mlp: {output_shape: 2}}, from: cells}
+    right: {model: {reference/mlp: {output_shape: 2}}, from: cells}
+    both: {merge: MERGE, from: [left, right]}
+    head: {model: {reference/mlp: {output_shape: 1}}, from: both}
+losses:
+  error: {loss: mse, on: head}
+plan:
+  - {train: train, split: null, sampler: {simple: {batch_size: 8}}, losses: [error]}
+"""
+
+
+def document(folder, merge):
+    return ExperimentDocument.from_text(TEXT.replace("MERGE", merge), folder=folder)
+
+
+@pytest.mark.parametrize(
+    ("merge", "kind", "shape"),
+    [
+        ("sum", mml.SumNode, (2,)),
+        ("{mean: {targets: right}}", mml.MeanNode, (2,)),
+        ("{mml/stack: {axis: -1, pad_inputs: true, pad_mode: edge}}", mml.StackNode, (2, 2)),
+        ("{concat: {concat_axis_targets: mean}}", mml.ConcatNode, (4,)),
+    ],
+)
+def test_every_merge_is_written_by_name_and_trains(folder, merge, kind, shape):
+    experiment = document(folder, merge).build()
+    (result,) = experiment.run().values()
+    node = experiment.graph["both"]
+    assert type(node) is kind
+    assert node.output_shape == shape
+    assert np.isfinite(result.metrics().where(name="train_loss").at(name="train_loss", epoch=0))
+    again = mml.Experiment.from_config(experiment.get_config(), featuresets=experiment.featuresets)
+    assert again.graph == experiment.graph
+
+
+@pytest.mark.parametrize(
+    ("merge", "place", "told"),
+    [
+        ("summ", "graph.nodes.both.merge", "sum"),
+        ("{stack: {axes: 1}}", "graph.nodes.both.merge.stack.axes", "axis"),
+        ("{stack: {axis: 0}}", "graph.nodes.both.merge.stack", "rows"),
+        ("{stack: {axis: first}}", "graph.nodes.both.merge.stack.axis", "whole number"),
+        ("{sum: {targets: nobody}}", "graph.nodes.both.merge.sum", "nobody"),
+    ],
+)
+def test_a_merge_that_cannot_be_made_is_told_at_its_place(folder, merge, place, told):
+    with pytest.raises(DocumentError) as caught:
+        document(folder, merge).build()
+    assert place in str(caught.value)
+    assert told in str(caught.value)
