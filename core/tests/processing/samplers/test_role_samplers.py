@@ -59,7 +59,7 @@ def check_partners(table, conditions, *, epochs=2, rows=None):
     """Compare what is drawn with the slow way: the same anchors, and only partners that are allowed."""
     whole = made(**table)
     view = whole.view() if rows is None else whole.take(rows)
-    columns = {name: list(values) for name, values in table.items()}
+    columns = {name: np.asarray(values).tolist() for name, values in table.items()}
     candidates = view.rows.tolist()
     allowed = {row: partners_or_fallback(conditions, columns, row, candidates) for row in candidates}
     matched = [row for row in candidates if allowed[row]]
@@ -118,10 +118,61 @@ class TestAgainstEveryPair:
     def test_large_whole_numbers_and_infinite_distances(self):
         far = [-1.7e308, 1.7e308, 1.7e308, 0.0]
         check_partners({"t": far}, [SimilarityCondition("t", mode="dissimilar", tolerance=1e300)])
+        check_partners({"t": far}, [SimilarityCondition("t", tolerance=10**400)])
         for start in (2**52, 2**60, -(2**60)):
             near = [start, start + 1, start + 3, start + 5]
             check_partners({"t": near}, [SimilarityCondition("t", tolerance=1)])
             check_partners({"t": near}, [SimilarityCondition("t", mode="dissimilar", tolerance=2)])
+
+    @settings(max_examples=200)
+    @given(st.data(), st.sampled_from(["similar", "dissimilar"]), st.sampled_from([None, "nearest"]))
+    def test_differences_of_whole_numbers_are_exact(self, data, mode, fallback):
+        """However far apart the numbers are, a difference of 100 is not one of 0."""
+        dtype = data.draw(st.sampled_from(["i8", "u8", "i1", "u1"]))
+        info = np.iinfo(dtype)
+        near = [
+            sign * 2**power + step
+            for power in (0, 6, 53, 60, 63, 64)
+            for sign in (1, -1)
+            for step in (0, 1, 100)
+        ]
+        values = data.draw(
+            st.lists(
+                st.sampled_from([one for one in near if info.min <= one <= info.max]), min_size=2, max_size=12
+            )
+        )
+        tolerance = data.draw(
+            st.sampled_from([0, 0.5, 1, 10, 99.5, 100, 2**53 + 1, 2**60, 2**63, 2.0**64, 2**70])
+        )
+        table = {"t": np.array(values, dtype=dtype), "cell": [row % 3 for row in range(len(values))]}
+        conditions = [
+            SimilarityCondition(
+                "t", mode=mode, tolerance=tolerance, fallback=fallback if mode == "similar" else None
+            )
+        ]
+        check_partners(table, conditions, epochs=1)
+        check_partners(table, [*conditions, SimilarityCondition("cell", mode="dissimilar")], epochs=1)
+
+    @settings(max_examples=150)
+    @given(
+        tables(),
+        st.sampled_from([0, 0.05, 0.1, 1]),
+        st.sampled_from(["t", "load"]),
+        st.lists(TAGS.filter(lambda one: one.is_similar), max_size=1),
+        st.sampled_from([None, "any"]),
+    )
+    def test_the_nearest_of_another_tag(self, table, tolerance, column, more, fallback):
+        conditions = [
+            SimilarityCondition(column, tolerance=tolerance, fallback="nearest"),
+            SimilarityCondition("cell", mode="dissimilar", fallback=fallback),
+            *more,
+        ]
+        check_partners(table, conditions)
+
+    @settings(max_examples=150)
+    @given(tables(), TAGS.filter(lambda one: not one.is_similar), TAGS | NUMBERS, st.booleans())
+    def test_another_tag_beside_something_else(self, table, tag, other, grouped):
+        check_partners(table, [tag, other, *[SimilarityCondition("warm")] * grouped])
 
 
 def chi_square(counts, expected):
@@ -144,6 +195,13 @@ def chi_square(counts, expected):
         {"half": {"tolerance": 0}, "day": {"tolerance": 1, "mode": "dissimilar"}, "cell": "similar"},
         {"cell": {"mode": "similar", "fallback": "any"}, "t": {"tolerance": 0, "fallback": "nearest"}},
         {"t": {"tolerance": 0.1, "fallback": "any"}},
+        {"cell": "dissimilar", "t": {"tolerance": 5}},
+        {"cell": "dissimilar", "t": {"tolerance": 9, "mode": "dissimilar"}},
+        {"half": "similar", "cell": "dissimilar", "u": {"tolerance": 6}},
+        {"day": "dissimilar", "half": "dissimilar"},
+        {"day": "dissimilar", "half": "dissimilar", "u": {"tolerance": 8}},
+        {"cell": "dissimilar", "u": {"tolerance": 0, "fallback": "nearest"}},
+        {"half": "dissimilar", "day": {"tolerance": 0, "fallback": "nearest"}},
     ],
     ids=str,
 )
@@ -395,6 +453,8 @@ class TestWhatIsRefused:
             ({"conditions": {"t": {"tolerance": np.nan}}}, "finite number from 0"),
             ({"conditions": {"t": {"tolerance": "1"}}}, "finite number from 0"),
             ({"conditions": {"t": {"tolerance": True}}}, "finite number from 0"),
+            ({"conditions": {"t": {"tolerance": np.inf}}}, "finite number from 0"),
+            ({"conditions": {"t": {"tolerance": -(10**400)}}}, "finite number from 0"),
             ({"conditions": {"t": {"fallback": "some"}}}, "fallback 'some'"),
             ({"conditions": {"t": {"fallback": "nearest"}}}, "nearest"),
             ({"conditions": {"t": {"tolerance": 1, "mode": "dissimilar", "fallback": "nearest"}}}, "nearest"),
@@ -463,11 +523,25 @@ class TestWhatIsRefused:
         with pytest.raises(SamplerError, match="Only one condition"):
             PairedSampler(batch_size=2, conditions={"t": nearest, "u": nearest})
 
-    def test_the_nearest_among_other_conditions_than_equal_tags(self):
-        data = made(t=[0.0, 5.0, 9.0], u=[1.0, 2.0, 3.0])
-        conditions = {"t": {"tolerance": 1, "fallback": "nearest"}, "u": {"tolerance": 5}}
-        with pytest.raises(SamplerError, match="equal tags only"):
-            PairedSampler(batch_size=2, conditions=conditions).bind(data)
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"u": {"tolerance": 5}},
+            {"u": {"tolerance": 5, "mode": "dissimilar"}},
+            {"u": "dissimilar", "v": "dissimilar"},
+            {"u": "dissimilar", "v": {"tolerance": 5}},
+        ],
+        ids=str,
+    )
+    def test_the_nearest_among_more_than_one_other_tag(self, other):
+        nearest = {"tolerance": 1, "fallback": "nearest"}
+        with pytest.raises(SamplerError, match="of one dissimilar tag") as caught:
+            PairedSampler(batch_size=2, conditions={"t": nearest, **other})
+        assert "'any'" in caught.value.expected
+        given_up = {
+            name: {"mode": one, "fallback": "any"} for name, one in other.items() if one == "dissimilar"
+        }
+        PairedSampler(batch_size=2, conditions={"t": nearest, **given_up, "w": "similar"})
 
     def test_a_row_that_stands_twice_in_the_view(self):
         twice = self.DATA.take([0, 1, 1])
@@ -542,10 +616,23 @@ def test_a_million_pairs_are_not_looked_at(monkeypatch):
     looked_at = []
     monkeypatch.setattr(matching.Matching, "_admissible", lambda *a: looked_at.append(a) or iter(()))
     rng = np.random.default_rng(0)
-    data = made(cell=rng.integers(0, 50, 20_000), day=rng.integers(0, 9, 20_000), t=rng.normal(size=20_000))
+    n_rows = 20_000
+    t = rng.normal(size=n_rows)
+    data = made(
+        cell=rng.integers(0, 50, n_rows),
+        day=rng.integers(0, 9, n_rows),
+        t=t,
+        # Rows of similar t are of one stretch, all but a few.
+        stretch=np.searchsorted([-1.0, 0.0, 1.0], t),
+    )
     for conditions in (
         {"cell": "similar", "day": "dissimilar"},
         {"cell": "similar", "t": {"tolerance": 0.1}},
+        {"stretch": "dissimilar", "t": {"tolerance": 0.1}},
+        {"stretch": "dissimilar", "cell": "similar", "t": {"tolerance": 0.1}},
+        {"stretch": "dissimilar", "t": {"tolerance": 3.0, "mode": "dissimilar"}},
+        {"stretch": "dissimilar", "t": {"tolerance": 1e-9, "fallback": "nearest"}},
+        {"stretch": "dissimilar", "day": "dissimilar"},
     ):
         bound(PairedSampler(batch_size=64, conditions=conditions), data).epoch(0)
     assert looked_at == []

@@ -7,6 +7,7 @@ is the rest of the group: no list of pairs is ever made, and a draw is arithmeti
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,21 +19,28 @@ class Rule:
     Parameters
     ----------
     values : numpy.ndarray
-        A finite number a row, float64 ``(n,)``; codes where the condition compares for equality.
-    tolerance : float or None
-        Up to which distance two values agree; None for that of the nearest other row of the group.
+        A finite number a row, float64 or uint64 ``(n,)``; int64 codes where the condition compares for
+        equality.
+    tolerance : number or None
+        Up to which distance two values agree, of their dtype; None for that of the nearest other row of the
+        group.
     is_similar : bool
         Whether values must agree or differ.
+    is_tag : bool
+        Whether values are codes.
     """
 
     values: np.ndarray
-    tolerance: float | None
+    tolerance: np.number[Any] | None
     is_similar: bool
+    is_tag: bool = False
 
     def holds(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         """Return for pairs of positions, each ``(k,)``, whether the rule holds: bool ``(k,)``."""
+        first, second = self.values[left], self.values[right]
         with np.errstate(over="ignore"):
-            agree = np.abs(self.values[left] - self.values[right]) <= self.tolerance
+            # Unsigned numbers have no distance below 0.
+            agree = np.maximum(first, second) - np.minimum(first, second) <= self.tolerance
         return np.asarray(agree if self.is_similar else ~agree)
 
 
@@ -61,8 +69,8 @@ class Candidates:
         self.place = np.empty_like(self.order)
         self.place[self.order] = np.arange(len(self.order))
         group, value = groups[self.order], rule.values[self.order]
-        new_group = _changes(group)
-        new_run = new_group | _changes(value)
+        new_group = changes(group)
+        new_run = new_group | changes(value)
         run_starts = np.flatnonzero(new_run)
         self._run = np.cumsum(new_run) - 1
         run_group = np.cumsum(new_group[run_starts]) - 1
@@ -72,7 +80,7 @@ class Candidates:
         values = value[run_starts]
         # Distances beyond the range of a float are infinite, which is right here.
         with np.errstate(over="ignore"):
-            first, last = _agreeing(values, _tolerances(self, values, low, high), low, high)
+            first, last = agreeing(values, _tolerances(self, values, low, high), low, high)
         starts = np.append(run_starts, len(self.order))
         self.group_start, self.group_stop = starts[low], starts[high]
         self.start, self.stop = starts[first], starts[last]
@@ -125,54 +133,56 @@ class Candidates:
         if self._class_starts is None:
             new = self._new_run.copy()
             for tie in self._ties:
-                new |= _changes(tie[self.order])
+                new |= changes(tie[self.order])
             self._class_starts = np.append(np.flatnonzero(new), len(self.order))
         return self._class_starts
 
     def stretches(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return where each position's candidates stand: starts and stops, int64 ``(k, 2)`` each.
+        """Return where each position's candidates stand: starts and stops of one stretch or two.
 
         Of the rows that agree, the row itself is one.
+
+        Returns
+        -------
+        starts, stops : numpy.ndarray
+            int64 ``(k, 1)`` where values must agree, ``(k, 2)`` where they must differ.
         """
         run = self._run[self.place[positions]]
         if self.rule.is_similar:
-            empty = np.zeros_like(run)
-            return (
-                np.stack([self.start[run], empty], axis=1),
-                np.stack([self.stop[run], empty], axis=1),
-            )
+            return self.start[run][:, None], self.stop[run][:, None]
         starts = np.stack([self.group_start[run], self.stop[run]], axis=1)
         stops = np.stack([self.start[run], self.group_stop[run]], axis=1)
         return starts, stops
 
 
-def _changes(values: np.ndarray) -> np.ndarray:
+def changes(values: np.ndarray) -> np.ndarray:
+    """Return which values differ from the one before, the first one included: bool ``(n,)``."""
     changed = np.ones(len(values), dtype=bool)
     np.not_equal(values[1:], values[:-1], out=changed[1:])
     return changed
 
 
-def _tolerances(
-    candidates: Candidates, values: np.ndarray, low: np.ndarray, high: np.ndarray
-) -> np.ndarray | float:
-    """Return up to which distance values agree, for each run of equal values or for all."""
-    if candidates.rule.tolerance is not None:
-        return candidates.rule.tolerance
-    number = np.arange(len(values))
-    gaps = np.diff(values, prepend=0.0)
-    below = np.where(number > low, gaps, np.inf)
-    above = np.where(number < high - 1, np.roll(gaps, -1), np.inf)
-    alone = np.bincount(candidates._run) == 1
-    return np.where(alone, np.minimum(below, above), 0.0)
+def farthest(values: np.ndarray) -> np.number[Any]:
+    """Return a distance that no two values exceed, of their dtype: float64 or uint64."""
+    return np.float64(np.inf) if values.dtype.kind == "f" else np.uint64(np.iinfo(np.uint64).max)
 
 
-def _agreeing(
-    values: np.ndarray, tolerance: np.ndarray | float, low: np.ndarray, high: np.ndarray
+def agreeing(
+    values: np.ndarray, tolerance: np.ndarray | np.number[Any], low: np.ndarray, high: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first run that agrees with each run and the one behind the last, inside ``[low, high)``.
+    """Return the first value that agrees with each one and the one behind the last, inside ``[low, high)``.
 
     Found by bisection with the comparison itself, because a border computed as ``value - tolerance`` rounds
     differently from the distance that is meant.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        Sorted inside each stretch, ``(n,)``.
+    tolerance : numpy.ndarray or number
+        Up to which distance, for each value or for all.
+    low, high : numpy.ndarray
+        The stretch of each value, int64 ``(n,)``.
     """
     number = np.arange(len(values))
     if np.ndim(tolerance) == 0 and tolerance == 0:
@@ -191,3 +201,17 @@ def _agreeing(
         bottom = np.where(open_ & agrees, middle, bottom)
         last = np.where(open_ & ~agrees, middle - 1, last)
     return first, last + 1
+
+
+def _tolerances(
+    candidates: Candidates, values: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> np.ndarray | np.number[Any]:
+    """Return up to which distance values agree, for each run of equal values or for all."""
+    if candidates.rule.tolerance is not None:
+        return candidates.rule.tolerance
+    number, far = np.arange(len(values)), farthest(values)
+    gaps = np.diff(values, prepend=values[:1])
+    below = np.where(number > low, gaps, far)
+    above = np.where(number < high - 1, np.roll(gaps, -1), far)
+    alone = np.bincount(candidates._run) == 1
+    return np.where(alone, np.minimum(below, above), values.dtype.type(0))

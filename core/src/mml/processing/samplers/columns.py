@@ -8,9 +8,6 @@ from mml.data import FeatureSetView
 from mml.data.schema import RAW
 from mml.errors import SamplerError
 
-# Up to here a float64 holds every whole number.
-_WHOLE = 1 << 53
-
 
 def numbers_of(view: FeatureSetView, column: str, *, what: str) -> np.ndarray:
     """Return a column as finite numbers, float64 ``(n,)``.
@@ -51,15 +48,13 @@ def numbers_of(view: FeatureSetView, column: str, *, what: str) -> np.ndarray:
 
 
 def comparable_numbers_of(view: FeatureSetView, column: str) -> np.ndarray:
-    """Return a column as numbers of which only differences count, float64 ``(n,)``.
+    """Return a column as numbers of which only differences count, ``(n,)``: uint64 where whole, else float64.
 
-    Whole numbers that floats cannot tell apart, such as times in nanoseconds, are moved towards 0 first.
-    Arguments and errors as for :func:`numbers_of`.
+    Whole numbers are counted from the least one, so that no difference is rounded or overflows. Arguments
+    and errors as for :func:`numbers_of`.
     """
     values = next(iter(view.get_data([column], RAW, fmt="dict_numpy").values()))
     if values.dtype.kind not in "iu" or values.size != len(values):
         return numbers_of(view, column, what="values of")
-    values = values.reshape(-1)
-    lowest, highest = int(values.min()), int(values.max())
-    beyond = max(abs(lowest), abs(highest)) > _WHOLE and highest - lowest <= _WHOLE
-    return np.asarray(values - values.min() if beyond else values, dtype=np.float64)
+    wide = values.reshape(-1).astype(np.int64 if values.dtype.kind == "i" else np.uint64)
+    return np.asarray(wide.view(np.uint64) - wide.min().view(np.uint64))

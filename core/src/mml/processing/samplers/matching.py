@@ -1,7 +1,8 @@
-"""`Matching`: partners that fulfil several conditions at once, drawn without looking at all pairs.
+"""`Matching`: partners that fulfil several rules at once, drawn without looking at all pairs.
 
-One condition is solved by a sorted order (`Candidates`); what the others ask for is checked on what was
-drawn, and drawn again where it fails. The few rows that stay are solved exactly, by classes of equal rows.
+One rule is solved by a sorted order (`Candidates`); what the others ask for is checked on what was drawn, and
+drawn again where it fails. The few rows that stay are solved exactly, by classes of equal rows: as many as
+there are, times those that the one rule allows them.
 """
 
 from __future__ import annotations
@@ -10,12 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mml.data import FeatureSetView
-from mml.errors import SamplerError
-from mml.processing.group_codes import group_codes
 from mml.processing.samplers.candidates import Candidates, Rule
-from mml.processing.samplers.columns import comparable_numbers_of
-from mml.processing.samplers.similarity import NEAREST, SimilarityCondition
 
 _ROUNDS = 32
 _PAIRS_A_BLOCK = 1 << 21
@@ -23,32 +19,23 @@ _PROBE_SEED = 0
 
 
 class Matching:
-    """Partners inside one view that fulfil all of some conditions.
+    """Partners that fulfil two rules or more.
 
     Parameters
     ----------
-    view : FeatureSetView
-    conditions : sequence of SimilarityCondition
-        All of them hold; none at all allows every other row.
-    nearest : bool
-        Whether the condition that falls back to the nearest value does so.
-
-    Attributes
-    ----------
-    matched : numpy.ndarray
-        Which positions have a partner, bool ``(n,)``.
+    groups : numpy.ndarray
+        Group of each row, int64 ``(n,)``, all numbers from 0 on in use; partners are of one group.
+    rules : sequence of Rule
+        All of them hold.
     """
 
-    def __init__(
-        self, view: FeatureSetView, conditions: Sequence[SimilarityCondition], *, nearest: bool = False
-    ) -> None:
-        same = tuple(one.column for one in conditions if _equal(one))
-        groups = group_codes(view, same) if same else np.zeros(view.n_samples, dtype=np.int64)
-        rules = [_rule(view, one, nearest) for one in conditions if not _equal(one)]
+    def __init__(self, groups: np.ndarray, rules: Sequence[Rule]) -> None:
         self._candidates, self._rest = _best(groups, rules)
-        self.matched = self._candidates.matched()
-        if self._rest:
-            self.matched &= self._fulfillable()
+        self._matched = self._fulfillable(self._candidates.matched())
+
+    def matched(self) -> np.ndarray:
+        """Return which positions have a partner, bool ``(n,)``."""
+        return self._matched
 
     def draw(self, positions: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return for each position one of its partners, each as likely as any other: int64 ``(k,)``.
@@ -79,12 +66,15 @@ class Matching:
 
     # --- by classes of equal rows ------------------------------------------------------------------------
 
-    def _fulfillable(self) -> np.ndarray:
-        """Return which positions have a partner: one of each class is tried, the few left are counted."""
+    def _fulfillable(self, candidates: np.ndarray) -> np.ndarray:
+        """Return which positions with candidates have a partner among them, bool ``(n,)``.
+
+        One row of each class is tried; for the few left, partners are counted.
+        """
         starts, order = self._candidates.class_starts, self._candidates.order
         one_of_each = order[starts[:-1]]
         found = np.zeros(len(one_of_each), dtype=bool)
-        left = np.flatnonzero(self.matched[one_of_each])
+        left = np.flatnonzero(candidates[one_of_each])
         # Any generator will do: a class that is not found by chance is counted, so the answer is exact.
         rng = np.random.Generator(np.random.PCG64(_PROBE_SEED))
         for _ in range(_ROUNDS):
@@ -148,36 +138,11 @@ class Matching:
             yield part, owner, number, np.diff(starts)[number] - itself
 
 
-def _rule(view: FeatureSetView, condition: SimilarityCondition, nearest: bool) -> Rule:
-    if condition.tolerance is None:
-        codes = group_codes(view, (condition.column,)).astype(np.float64)
-        return Rule(codes, 0.0, condition.is_similar)
-    values = comparable_numbers_of(view, condition.column)
-    by_nearest = nearest and condition.fallback == NEAREST
-    return Rule(values, None if by_nearest else condition.tolerance, condition.is_similar)
-
-
-def _equal(condition: SimilarityCondition) -> bool:
-    return condition.is_similar and condition.tolerance is None
-
-
-def _best(groups: np.ndarray, rules: list[Rule]) -> tuple[Candidates, list[Rule]]:
+def _best(groups: np.ndarray, rules: Sequence[Rule]) -> tuple[Candidates, list[Rule]]:
     """Return the candidates of the rule that allows the fewest pairs, and the other rules."""
-    if not rules:
-        every_row = Rule(np.zeros(len(groups)), 0.0, is_similar=True)
-        return Candidates(groups, every_row), []
-    if len(rules) == 1:
-        return Candidates(groups, rules[0]), []
-    by_nearest = [one for one in rules if one.tolerance is None]
-    if by_nearest:
-        raise SamplerError(
-            "The nearest value is looked for among rows of equal tags only.",
-            expected="besides fallback='nearest': 'similar' conditions without a tolerance, or others with "
-            "fallback='any'",
-        )
     made = []
     for number, rule in enumerate(rules):
-        rest = rules[:number] + rules[number + 1 :]
+        rest = [*rules[:number], *rules[number + 1 :]]
         made.append((Candidates(groups, rule, tuple(one.values for one in rest)), rest))
     return min(made, key=lambda one: one[0].total)
 

@@ -5,20 +5,24 @@ Declarations only: which rows fulfil them is found in `candidates` and `matching
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeAlias
 
 import numpy as np
 
 from mml.configuration import made_with
-from mml.errors import ConfigError, MMLError, SamplerError, did_you_mean
+from mml.errors import ConfigError, MMLError, SamplerError, did_you_mean, listed
 from mml.processing.samplers.settings import checked_choice
 from mml.protocols import Config
 
 ANCHOR = "anchor"
 SIMILAR, DISSIMILAR = "similar", "dissimilar"
 ANY, NEAREST = "any", "nearest"
+
+# Up to here a float holds every whole number.
+_WHOLE = 1 << 53
 
 Conditions: TypeAlias = "tuple[SimilarityCondition, ...]"
 
@@ -38,8 +42,8 @@ class SimilarityCondition:
         agree where they are equal, whatever they are.
     fallback : {"any", "nearest"}, optional
         What happens to an anchor that no row fulfils all conditions for. ``"any"`` leaves this condition
-        out; ``"nearest"`` takes the rows at the least distance, and needs a tolerance and ``"similar"``.
-        Without one the condition stays.
+        out; ``"nearest"`` takes the rows at the least distance, needs a tolerance and ``"similar"``, and
+        stands beside similar tags and one dissimilar tag. Without one the condition stays.
 
     Examples
     --------
@@ -74,6 +78,11 @@ class SimilarityCondition:
     def is_similar(self) -> bool:
         """Whether the values must agree."""
         return self.mode == SIMILAR
+
+    @property
+    def is_tag(self) -> bool:
+        """Whether values agree only where they are equal."""
+        return self.tolerance is None
 
     def get_config(self) -> Config:
         """Return the settings as JSON-compatible values."""
@@ -174,9 +183,22 @@ def as_conditions(given: Any) -> Conditions:
             "A role needs a condition: without one every row would do.",
             expected="such as SimilarityCondition('cell')",
         )
-    if sum(one.fallback == NEAREST for one in made) > 1:
-        raise SamplerError("Only one condition of a role can fall back to the nearest value.")
+    _check_nearest(made)
     return tuple(made)
+
+
+def _check_nearest(conditions: Sequence[SimilarityCondition]) -> None:
+    """Refuse conditions beside which the nearest row would be looked for among all pairs."""
+    n_nearest = sum(one.fallback == NEAREST for one in conditions)
+    if n_nearest > 1:
+        raise SamplerError("Only one condition of a role can fall back to the nearest value.")
+    kept = [one for one in conditions if one.fallback is None and not (one.is_similar and one.is_tag)]
+    if n_nearest and kept and not (len(kept) == 1 and kept[0].is_tag):
+        raise SamplerError(
+            "The nearest value is looked for among rows of similar tags and of one dissimilar tag.",
+            expected="beside fallback='nearest' only such conditions, or others with fallback='any'",
+            found=listed(f"{one.mode} {one.column}" for one in kept),
+        )
 
 
 def _condition(given: Any) -> SimilarityCondition:
@@ -233,8 +255,11 @@ def _check_role(role: Any) -> None:
         )
 
 
-def _checked_tolerance(value: Any) -> float:
+def _checked_tolerance(value: Any) -> float | int:
     number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not number or not np.isfinite(value) or value < 0:
-        raise SamplerError("A tolerance is a finite number from 0.", found=repr(value))
+    # Whole numbers compare with infinity whatever their size.
+    if not number or not 0 <= value < math.inf:
+        raise SamplerError("A tolerance is a finite number from 0.", found=repr(value)[:80])
+    if isinstance(value, (int, np.integer)) and value > _WHOLE:
+        return int(value)
     return float(value)
