@@ -484,6 +484,19 @@ class TestWhatIsRefused:
             PairedSampler(batch_size=2, conditions=conditions).bind(self.DATA)
         assert "view 'rows'" in caught.value.where
 
+    @pytest.mark.parametrize("dtype", ["datetime64[s]", "timedelta64[s]"])
+    def test_a_tolerance_on_times_says_what_to_do(self, dtype):
+        data = made(t=np.array([1, 2]).astype(dtype))
+        with pytest.raises(SamplerError, match="not one number per row") as caught:
+            PairedSampler(batch_size=2, conditions={"t": {"tolerance": 1}}).bind(data)
+        assert "one finite number a row" in caught.value.expected
+        assert dtype in caught.value.hint
+
+    def test_a_tolerance_on_strings_says_what_to_do(self):
+        with pytest.raises(SamplerError, match="not one number per row") as caught:
+            PairedSampler(batch_size=2, conditions={"name": {"tolerance": 1}}).bind(self.DATA)
+        assert "{'name': 'similar'}" in caught.value.hint
+
     @pytest.mark.parametrize(
         ("conditions", "match"),
         [

@@ -33,7 +33,9 @@ def numbers_of(view: FeatureSetView, column: str, *, what: str) -> np.ndarray:
     if len(data) != 1 or values.dtype.kind not in "biuf" or values.size != len(values):
         raise SamplerError(
             f"The {what} {column!r} are not one number per row.",
+            expected="a column of one finite number a row",
             found=f"{values.dtype} of shape {values.shape[1:]}",
+            hint=_mend(values.dtype.kind, column),
         )
     values = values.reshape(-1)
     wrong = ~np.isfinite(values)
@@ -58,3 +60,13 @@ def comparable_numbers_of(view: FeatureSetView, column: str) -> np.ndarray:
         return numbers_of(view, column, what="values of")
     wide = values.reshape(-1).astype(np.int64 if values.dtype.kind == "i" else np.uint64)
     return np.asarray(wide.view(np.uint64) - wide.min().view(np.uint64))
+
+
+def _mend(kind: str, column: str) -> str | None:
+    if kind in "mM":
+        return (
+            "Keep times as numbers in a unit of your choice too: times.astype('datetime64[s]').astype(int)."
+        )
+    if kind in "OUST":
+        return f"Without a tolerance, strings are compared as they are: {{{column!r}: 'similar'}}."
+    return None
