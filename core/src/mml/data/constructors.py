@@ -15,8 +15,9 @@ import pyarrow as pa
 
 from mml.data.collection import SampleCollection
 from mml.data.columns_given import Keys, columns_of_arrays, columns_of_mapping, columns_of_table, keys_of
+from mml.data.parquet_files import read_parquet
 from mml.data.schema import FEATURES, TAGS, TARGETS
-from mml.data.table_files import FilePath, map_ipc, read_parquet, reading
+from mml.data.table_files import FilePath, map_ipc, reading
 from mml.errors import ColumnError, MMLError
 
 

@@ -1,20 +1,19 @@
-"""Tables in files of other tools: Parquet, CSV and Arrow IPC, read as pyarrow tables.
+"""Tables in files of other tools: Arrow IPC, mapped as pyarrow tables, and what readers of all kinds share.
 
-Each function reads only the columns that it is asked for, and turns what the readers raise into errors that
-name the file. What the columns mean is decided elsewhere.
+What a reader raises becomes an error that names the file. What the columns mean is decided elsewhere.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import pyarrow as pa
 
-from mml.data.columns_given import refuse_repeated, require_known
+from mml.data.columns_given import refuse_repeated
 from mml.errors import DataError, MMLError
 
 FilePath: TypeAlias = "str | os.PathLike[str]"
@@ -22,45 +21,6 @@ FilePath: TypeAlias = "str | os.PathLike[str]"
 _IPC_MAGIC = b"ARROW1"
 _STREAM_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 _CONTINUATION = b"\xff\xff\xff\xff"
-
-
-def read_parquet(path: FilePath | Sequence[FilePath], names: Iterable[str]) -> pa.Table:
-    """Read columns of a Parquet file, of several, or of a folder of them.
-
-    Parameters
-    ----------
-    path : path or sequence of path
-        Files follow each other in the order given; those of a folder, at any depth, in the order of their
-        names. ``key=value`` folders become columns.
-    names : iterable of str
-        The columns; what else the files hold is not read.
-    """
-    from pyarrow import dataset, parquet  # here: half of the import time of the whole floor
-
-    given = [path] if isinstance(path, (str, os.PathLike)) or not isinstance(path, Iterable) else path
-    paths = [existing(one) for one in given]
-    if not paths:
-        raise DataError("There is no file to read.", expected="a path, or a list of paths")
-    wanted = list(dict.fromkeys(names))
-    if len(paths) == 1 and paths[0].is_file():
-        with reading(paths[0], "Parquet"), parquet.ParquetFile(paths[0], memory_map=True) as file:
-            require_known(wanted, file.schema_arrow.names)
-            return file.read(columns=wanted)
-    where = paths[0] if len(paths) == 1 else None
-    with reading(where, "Parquet"):
-        source = os.fspath(paths[0]) if where is not None else [os.fspath(one) for one in paths]
-        files = dataset.dataset(source, format="parquet", partitioning="hive")
-        for fragment in files.get_fragments():
-            with reading(fragment.path, "Parquet"):
-                own = set(fragment.physical_schema.names)
-                require_known(wanted, [*own, *(_partition_keys(fragment) - own)])
-        return files.to_table(columns=wanted)
-
-
-def _partition_keys(fragment: Any) -> set[str]:
-    from pyarrow.dataset import get_partition_keys
-
-    return set(get_partition_keys(fragment.partition_expression))
 
 
 def map_ipc(path: FilePath) -> pa.Table:
