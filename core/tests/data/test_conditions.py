@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mml.context import ExperimentContext
 from mml.data import FeatureSet
-from mml.errors import DataError
+from mml.errors import ColumnError, DataError
 
 NAN, NAT = float("nan"), np.datetime64("NaT")
 MOMENT = datetime(2024, 5, 1, 12, 30)
@@ -284,6 +284,67 @@ def test_expressions_see_nulls_times_and_strings_as_arrow_does():
     assert found(fs, pc.field("t") > pa.scalar(np.datetime64("2024-05-01", "s"))) == [1, 2]
     assert found(part, pc.field("s") == "b") == [2]
     assert found(part, pc.field("s").is_null()) == [1]
+
+
+@pytest.mark.parametrize("position", [0, 1, 5])
+def test_expressions_name_columns_and_do_not_count_them(position):
+    fs = tagged(a=[3, 1, 2], s=["FieldPath(0)", "b", "c"])
+    with pytest.raises(ColumnError, match="names its columns") as caught:
+        fs.filter((pc.field("a") > 0) & (pc.field(position) > 1))
+
+    assert caught.value.found == f"FieldPath({position})"
+    assert found(fs, pc.field("s") == "FieldPath(0)") == [0]
+    assert found(fs, pc.field("s").isin(["FieldPath(0)"])) == [0]
+
+
+def test_a_column_may_be_called_like_a_position():
+    with ExperimentContext().activate():
+        fs = FeatureSet.from_dict("odd", {"FieldPath(0)": [1, 2]}, feature_keys="FieldPath(0)")
+
+    assert found(fs, pc.field("FieldPath(0)") > 1) == [1]
+
+
+@pytest.mark.parametrize(
+    ("expression", "message", "advice"),
+    [
+        (pc.field("y") > 1, "'y' fits several columns", "Name the domain"),
+        (pc.field("yy") > 1, "no column 'yy'", "'y'"),
+        (pc.field("pulse") > 1, "'pulse' are tensors", "{'pulse': lambda"),
+        (pc.field("n") > "a", "cannot be evaluated", "of their types"),
+        (pc.field("n") + 1, "cannot be evaluated", "true or false"),
+        (pc.field("n", "y") > 1, "cannot be evaluated", "scalar columns"),
+        (pc.scalar(True), "names no column", "Available"),
+    ],
+)
+def test_an_expression_that_means_nothing_says_why(expression, message, advice):
+    data = {"y": [1, 2], "pulse": np.ones((2, 3)), "n": [1, 2]}
+    with ExperimentContext().activate():
+        fs = FeatureSet.from_dict("mixed", data, feature_keys=["y", "pulse"], target_keys=["y", "n"])
+    with pytest.raises(ColumnError, match=message) as caught:
+        fs.filter(expression)
+
+    assert advice in caught.value.hint
+    assert found(fs, pc.field("targets.y") > 1) == [1]
+
+
+def test_a_column_with_one_representation_is_meant_by_its_key():
+    table = pa.table({"features.x.fft": [1.0, 2.0], "tags.x.raw": [3.0, 4.0], "features.z.fft": [1.0, 2.0]})
+    with ExperimentContext().activate():
+        fs = FeatureSet.from_pyarrow_table("spectra", table)
+
+    for name in ("z", "features.z", "z.fft", "features.z.fft"):
+        assert found(fs, {name: 2.0}) == found(fs, pc.field(name) == 2.0) == [1]
+    assert found(fs, {"x": 4.0}) == [1]
+    assert found(fs, {"features.x": 2.0}) == [1]
+
+
+def test_a_key_that_is_called_like_a_representation_means_raw_values():
+    with ExperimentContext().activate():
+        fs = FeatureSet.from_dict("odd", {"raw": [1.0, 3.0], "y": [0, 1]}, feature_keys="raw", tag_keys="y")
+    fs.fit_transform("standard", domain="features")
+
+    assert found(fs, {"raw": 3.0}) == found(fs, {"features.raw": 3.0}) == [1]
+    assert found(fs, {"raw.transformed": 1.0}) == [1]
 
 
 @settings(max_examples=100, deadline=None)

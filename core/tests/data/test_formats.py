@@ -7,6 +7,8 @@ import pyarrow as pa
 import pytest
 
 from mml.backends.numpy_backend import NumpyBackend
+from mml.context import ExperimentContext
+from mml.data import FeatureSet
 from mml.errors import DataError
 from mml.plugins import registry
 
@@ -33,6 +35,53 @@ def test_numpy_refuses_columns_that_do_not_stack():
         FS.get_tags()
     with pytest.raises(DataError, match="No column"):
         FS.get_features([])
+
+
+STACKED = {
+    "an integer and a time": (np.arange(3), np.arange(3).astype("M8[s]"), "different kinds"),
+    "an integer and a duration": (np.arange(3), np.arange(3).astype("m8[s]"), "different kinds"),
+    "a time and a duration": (np.arange(3).astype("M8[s]"), np.arange(3).astype("m8[s]"), "different kinds"),
+    "int64 and uint64": (np.arange(3) - 2**53, np.arange(3, dtype="u8") + 2**63, "no integer type"),
+    "uint64 and int8": (np.arange(3, dtype="u8") + 2**63, np.arange(3, dtype="i1"), "no integer type"),
+    "a time beyond the other's unit": (
+        np.array(["3000-01-01"] * 3, "M8[D]"),
+        np.arange(3).astype("M8[ns]"),
+        "range of datetime64",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", STACKED)
+@pytest.mark.parametrize("fmt", ["numpy", "list"])
+def test_columns_that_would_change_are_not_stacked(case, fmt):
+    one, two, reason = STACKED[case]
+    with ExperimentContext().activate():
+        fs = FeatureSet.from_dict("t", {"one": one, "two": two}, feature_keys=["one", "two"])
+    if fmt == "list":
+        assert list(fs.get_features(fmt=fmt)) == ["one", "two"]
+        return
+    with pytest.raises(DataError, match="do not stack") as caught:
+        fs.get_features(fmt=fmt)
+
+    assert reason in caught.value.what
+    assert f"two {two.dtype}()" in caught.value.found
+    assert caught.value.where == "FeatureSet 't'"
+
+
+def test_times_and_integers_of_other_widths_stack_where_one_type_holds_both():
+    data = {
+        "d": np.array(["2024-05-01", "NaT"], "M8[D]"),
+        "t": np.array(["2024-05-01T12:00", "2024-05-02T00:00"], "M8[us]"),
+        "i": np.array([-1, 2], "i2"),
+        "u": np.array([2**32 - 1, 0], "u4"),
+    }
+    with ExperimentContext().activate():
+        fs = FeatureSet.from_dict("t", data, feature_keys=["i", "u"], tag_keys=["d", "t"])
+    times = np.array([["2024-05-01T00", "2024-05-01T12"], ["NaT", "2024-05-02"]], "M8[us]")
+
+    assert np.array_equal(fs.get_tags(), times, equal_nan=True)
+    assert fs.get_features().dtype == np.int64
+    assert fs.get_features().tolist() == [[-1, 2**32 - 1], [2, 0]]
 
 
 def test_dict_numpy_names_columns_by_key_and_in_full_across_domains():

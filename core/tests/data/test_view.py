@@ -104,10 +104,20 @@ def test_positions_of_any_integer_type_mean_the_same():
         FS.take(np.array([2, -24], dtype=np.int8))
 
 
-@pytest.mark.parametrize("bad", [[23], [-24], [0.5], [[1]], ["a"], 3, None, [[1], [2, 3]]])
+BAD_POSITIONS = [
+    *([23], [-24], [0.5], [[1]], ["a"], 3, None, [[1], [2, 3]], {1, 2}, "12", [2**70]),
+    *(slice(None, None, 0), slice(1.5, 3), slice("a"), np.ma.array([1, 2], mask=[False, True])),
+]
+
+
+@pytest.mark.parametrize("bad", BAD_POSITIONS)
 def test_positions_that_are_none_are_refused(bad):
-    with pytest.raises(DataError):
+    with pytest.raises(DataError) as caught:
         FS.take(bad)
+    assert caught.value.where == "FeatureSet 'cells'"
+    with pytest.raises(DataError) as caught:
+        FS.take([3, 1]).take(bad)
+    assert caught.value.where == "view 'cells[2 rows]'"
 
 
 def test_positions_may_be_slices_masks_and_negative():
@@ -117,6 +127,8 @@ def test_positions_may_be_slices_masks_and_negative():
     assert FS.take(slice(None, None, -1)).rows.tolist() == list(range(22, -1, -1))
     assert FS.take(mask).rows.tolist() == [0, 5, 10, 15, 20]
     assert FS.take([-1, 0]).rows.tolist() == [22, 0]
+    assert FS.take(slice(np.int64(1), 3)).rows.tolist() == [1, 2]
+    assert FS.take(np.ma.array([2, 1])).rows.tolist() == [2, 1]
     assert len(FS.take(slice(5, 2))) == 0
 
 
@@ -207,6 +219,42 @@ def test_a_view_of_columns_hides_the_others_in_every_representation():
         view.get_features("image")
     with pytest.raises(ColumnError):
         view.get_tags("cell")
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda one: one.get_features("volts"),
+        lambda one: one.get_features("voltage", fmt="nump"),
+        lambda one: one.get_features(),
+        lambda one: one.get_targets(rep="scaled"),
+        lambda one: one.get_tags({"cell"}),
+        lambda one: one.get_data("sample_uuids.*"),
+        lambda one: one.select("volts"),
+        lambda one: one.filter({"volts": 1}),
+        lambda one: one.filter({"voltage": "high"}),
+        lambda one: one.filter(pc.field("volts") > 1),
+        lambda one: one.filter(3),
+    ],
+)
+def test_what_cannot_be_read_names_the_featureset_or_the_view(read):
+    fs = cells()
+    fs.split_random(ratios={"train": 0.5, "test": 0.5}, seed=0)
+
+    for one, place in ((fs, "FeatureSet 'cells'"), (fs.view(), "FeatureSet 'cells'")):
+        with pytest.raises(DataError) as caught:
+            read(one)
+        assert caught.value.where.startswith(place)
+    with pytest.raises(DataError) as caught:
+        read(fs["train"])
+    assert caught.value.where.startswith("view 'cells[train]'")
+
+
+def test_a_view_without_columns_still_has_samples():
+    table = FS.take([3, 1]).select([]).to_arrow()
+
+    assert table.column_names == ["sample_uuids.uuid.raw"]
+    assert [bytes(one) for one in FS.sample_uuids[[3, 1]]] == table.column(0).to_pylist()
 
 
 def test_labels_say_what_a_view_is():

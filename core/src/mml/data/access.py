@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +13,11 @@ import pyarrow as pa
 
 from mml.data.arrow_columns import to_arrow
 from mml.data.collection import UUID_COLUMN, uuid_column
-from mml.data.formats import deliver
+from mml.data.formats import deliver, deliver_table, is_made_of_arrow
 from mml.data.rows import Rows, count
-from mml.data.schema import FEATURES, TAGS, TARGETS, ColumnName, Schema, Selection
+from mml.data.schema import FEATURES, TAGS, TARGETS, Schema, Selection
 from mml.data.source import ColumnSource
+from mml.errors import MMLError
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,19 @@ class ColumnAccess(ABC):
     @abstractmethod
     def _window(self) -> Window:
         """Return what can be read at this moment."""
+
+    @abstractmethod
+    def _place(self) -> dict[str, str]:
+        """Return what messages call it."""
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Say in errors where they happened."""
+        try:
+            yield
+        except MMLError as error:
+            error.located(self._place())
+            raise
 
     @property
     def schema(self) -> Schema:
@@ -92,49 +107,49 @@ class ColumnAccess(ABC):
     def to_arrow(self) -> pa.Table:
         """Return all columns, transformed ones included, and the UUIDs, under their full names."""
         window = self._window()
-        table = _arrow_table(window, window.schema.names)
-        return table.append_column(UUID_COLUMN, uuid_column(self.sample_uuids))
+        uuids = uuid_column(window.source.uuids(window.rows))
+        return pa.table({**_arrow_columns(window, window.schema.names), UUID_COLUMN: uuids})
 
     def to_pandas(self) -> Any:
         """Return all columns, transformed ones included, as a pandas DataFrame under their full names."""
         window = self._window()
-        names = window.schema.names
-        return deliver(_values(window, names), "pandas", zones=_zones(window, names, names))
+        with self._reading():
+            return _delivered(window, window.schema.names, window.schema.names, "pandas")
 
     def _get(self, columns: Selection, rep: str | None, fmt: str, *, domain: str | None) -> Any:
-        window = self._window()
-        names = window.schema.select(columns, domain=domain, rep=rep)
-        labels = names if domain is None else _keys(names)
-        if fmt == "arrow":
-            return _arrow_table(window, names).rename_columns(list(labels))
-        columns = dict(zip(labels, _values(window, names).values(), strict=True))
-        return deliver(columns, fmt, zones=_zones(window, names, labels))
+        with self._reading():
+            window = self._window()
+            names = window.schema.select(columns, domain=domain, rep=rep)
+            labels = names if domain is None else _keys(window, names)
+            return _delivered(window, names, labels, fmt)
 
 
-def _keys(names: tuple[str, ...]) -> tuple[str, ...]:
+def _keys(window: Window, names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the bare keys, or full names where one key is asked for in two representations."""
-    keys = tuple(ColumnName.parse(name).key for name in names)
+    keys = tuple(window.schema[name].name.key for name in names)
     return keys if len(set(keys)) == len(keys) else names
 
 
-def _values(window: Window, names: Iterable[str]) -> dict[str, np.ndarray]:
-    return {name: window.source.take(name, window.rows) for name in names}
+def _delivered(window: Window, names: tuple[str, ...], labels: tuple[str, ...], fmt: str) -> Any:
+    if not is_made_of_arrow(fmt):
+        arrays = (window.source.take(name, window.rows) for name in names)
+        return deliver(dict(zip(labels, arrays, strict=True)), fmt)
+    table = pa.table(dict(zip(labels, _arrow_columns(window, names).values(), strict=True)))
+    stored = window.source.collection.table
+    # Asked of all rows: what a column becomes does not depend on the rows that are read.
+    with_nulls = {
+        label
+        for label, name in zip(labels, names, strict=True)
+        if not window.source.chain(name) and stored.column(name).null_count
+    }
+    return deliver_table(table, fmt, with_nulls=with_nulls)
 
 
-def _zones(window: Window, names: tuple[str, ...], labels: tuple[str, ...]) -> dict[str, str]:
-    found = {}
-    for name, label in zip(names, labels, strict=True):
-        arrow_type = window.schema[name].arrow_type
-        if pa.types.is_timestamp(arrow_type) and arrow_type.tz is not None:
-            found[label] = arrow_type.tz
-    return found
-
-
-def _arrow_table(window: Window, names: tuple[str, ...]) -> pa.Table:
+def _arrow_columns(window: Window, names: tuple[str, ...]) -> dict[str, pa.Array | pa.ChunkedArray]:
+    """Return raw columns as they are stored, and transformed ones evaluated."""
     stored = [name for name in names if not window.source.chain(name)]
     table = window.source.collection.take_table(window.rows, stored)
-    columns = {
-        name: table.column(name) if name in stored else to_arrow(window.source.take(name, window.rows))
-        for name in names
+    raw = dict(zip(stored, table.columns, strict=True))
+    return {
+        name: raw[name] if name in raw else to_arrow(window.source.take(name, window.rows)) for name in names
     }
-    return pa.table(columns)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from mml.data.arrow_columns import DecodedColumn
 from mml.data.rows import Rows
@@ -59,3 +60,9 @@ def coded_strings(source: ColumnSource, column: str, rows: Rows) -> CodedStrings
         return None
     codes = decoded.values[rows] if isinstance(rows, slice) else decoded.values.take(rows)
     return CodedStrings(codes, decoded.categories)
+
+
+def plain_strings(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a stored column of strings without its dictionary, as Arrow's functions and frames take it."""
+    decoded = [chunk.dictionary_decode() for chunk in column.chunks]
+    return pa.chunked_array(decoded, type=column.type.value_type)

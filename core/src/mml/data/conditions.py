@@ -7,17 +7,17 @@ the same rows before and after a scaler. Missing values match nothing but an exp
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import pyarrow as pa
 
-from mml.data.arrow_columns import to_arrow
 from mml.data.coded_strings import CodedStrings, coded_strings
 from mml.data.comparisons import is_one_of
+from mml.data.expressions import fulfilled, is_expression
 from mml.data.rows import count
-from mml.data.schema import RAW, TRANSFORMED
-from mml.errors import ColumnError, DataError, did_you_mean
+from mml.data.schema import RAW
+from mml.errors import ColumnError, DataError
 
 if TYPE_CHECKING:
     import pyarrow.compute as pc
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 Conditions: TypeAlias = "Mapping[str, Any] | pc.Expression"
 MANY = (set, frozenset, list, tuple, range, np.ndarray)
 """The types whose values stand for "one of these"."""
-_POSITION = "\x00position"
 
 
 def matches(rows: ColumnAccess, conditions: Conditions) -> np.ndarray:
     """Return which rows of a FeatureSet or a view fulfil all conditions, bool ``(n,)``; see `matching`."""
-    return matching(rows._window(), conditions)
+    with rows._reading():
+        return matching(rows._window(), conditions)
 
 
 def matching(window: Window, conditions: Conditions) -> np.ndarray:
@@ -55,31 +55,30 @@ def matching(window: Window, conditions: Conditions) -> np.ndarray:
     DataError
         If a column cannot be compared with a value, or a callable fails or gives no truth values.
     """
-    if isinstance(conditions, _expression_type()):
-        return _expression(window, conditions)
+    if is_expression(conditions):
+        return fulfilled(window, conditions)
     if not isinstance(conditions, Mapping):
         raise DataError(
             "Conditions are a mapping from columns, or a pyarrow expression.", found=repr(conditions)[:80]
         )
     mask = np.ones(count(window.rows), dtype=bool)
     for column, condition in conditions.items():
-        if isinstance(condition, _expression_type()):
-            mask &= _expression(window, condition)
+        if is_expression(condition):
+            mask &= fulfilled(window, condition)
         else:
             mask &= _one(window, _full_name(window, column), condition)
     return mask
 
 
 def _full_name(window: Window, column: str) -> str:
-    names = window.schema.select([column], rep=RAW) if not _names_representation(column) else ()
+    names: tuple[str, ...] = ()
+    with suppress(ColumnError):
+        names = window.schema.select([column], rep=RAW)
+    # A column without raw values is meant by its key; what cannot be selected at all fails again.
     names = names or window.schema.select([column])
     if len(names) != 1:
         raise ColumnError(f"A condition is on one column; {column!r} fits {len(names)}.")
     return names[0]
-
-
-def _names_representation(column: str) -> bool:
-    return isinstance(column, str) and column.rpartition(".")[2] in (RAW, TRANSFORMED)
 
 
 def _one(window: Window, column: str, condition: Any) -> np.ndarray:
@@ -137,62 +136,3 @@ def _answers(
             found=repr(wrong[0])[:80],
         )
     return np.array(answers, dtype=bool)
-
-
-def _expression_type() -> type:
-    import pyarrow.compute as pc  # here: it costs more than the rest of the floor to import
-
-    expression: type = pc.Expression
-    return expression
-
-
-def _expression(window: Window, expression: pc.Expression) -> np.ndarray:
-    text = str(expression)
-    columns: dict[str, pa.Array | pa.ChunkedArray] = {}
-    forms = _unambiguous(window)
-    for form, name in forms.items():
-        if form in text:
-            columns[form] = _arrow_column(window, name)
-    if not columns:
-        raise ColumnError(f"The expression names no column: {text}", hint=did_you_mean(text, forms))
-    n_rows = count(window.rows)
-    columns[_POSITION] = pa.array(np.arange(n_rows, dtype=np.int64))
-    try:
-        kept = pa.table(columns).filter(expression).column(_POSITION)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as cause:
-        raise ColumnError(
-            f"The expression cannot be evaluated: {text}",
-            found=str(cause).splitlines()[0],
-            hint=did_you_mean(text, forms),
-        ) from cause
-    mask = np.zeros(n_rows, dtype=bool)
-    mask[kept.to_numpy()] = True
-    return mask
-
-
-def _arrow_column(window: Window, name: str) -> pa.Array | pa.ChunkedArray:
-    if window.source.chain(name):
-        return to_arrow(window.source.take(name, window.rows))
-    stored = window.source.collection.take_table(window.rows, [name]).column(0)
-    if not pa.types.is_dictionary(stored.type):
-        return stored
-    decoded = [chunk.dictionary_decode() for chunk in stored.chunks]
-    return pa.chunked_array(decoded, type=stored.type.value_type)
-
-
-def _unambiguous(window: Window) -> dict[str, str]:
-    """Return every form that names one scalar column; raw where it does not name a representation."""
-    forms: dict[str, str] = {}
-    ambiguous: set[str] = set()
-    for spec in window.schema:
-        if spec.shape:
-            continue
-        name = spec.name
-        own = [str(name), f"{name.key}.{name.representation}"]
-        if name.representation == RAW:
-            own += [name.key, f"{name.domain}.{name.key}"]
-        for form in own:
-            if form in forms:
-                ambiguous.add(form)
-            forms[form] = str(name)
-    return {form: name for form, name in forms.items() if form not in ambiguous}

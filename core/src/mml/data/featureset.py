@@ -243,3 +243,6 @@ class FeatureSet(ExperimentNode, Constructible, ColumnAccess, Divided, Scalable)
     def _window(self) -> Window:
         source = self.snapshot()
         return Window(source, slice(0, source.n_rows), source.schema)
+
+    def _place(self) -> dict[str, str]:
+        return {"FeatureSet": self.label}

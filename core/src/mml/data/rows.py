@@ -73,13 +73,16 @@ def checked_positions(positions: object, n_rows: int) -> Rows:
         If they are not integers, or the first that lies outside of ``n_rows``.
     """
     if isinstance(positions, slice):
-        start, stop, step = positions.indices(n_rows)
-        if step == 1:
-            return slice(start, max(start, stop))
-        return np.arange(start, stop, step, dtype=np.int64)
+        return _of_slice(positions, n_rows)
+    if np.ma.is_masked(positions):
+        raise DataError(
+            "Some of these positions are masked.",
+            found=repr(positions)[:80],
+            hint="Take those that are not: positions.compressed().",
+        )
     try:
         array = np.asarray(positions)
-    except ValueError as cause:
+    except (TypeError, ValueError) as cause:
         raise DataError(
             "Rows are numbered by a flat list of integers.", found=repr(positions)[:80]
         ) from cause
@@ -100,6 +103,18 @@ def checked_positions(positions: object, n_rows: int) -> Rows:
     if lowest >= 0:
         return compact(array)
     return compact(np.where(array < 0, array + n_rows, array))
+
+
+def _of_slice(positions: slice, n_rows: int) -> Rows:
+    try:
+        start, stop, step = positions.indices(n_rows)
+    except (TypeError, ValueError) as cause:
+        raise DataError(
+            "Rows are sliced by integers, with a step other than 0.", found=repr(positions)[:80]
+        ) from cause
+    if step == 1:
+        return slice(start, max(start, stop))
+    return np.arange(start, stop, step, dtype=np.int64)
 
 
 def _first_outside(array: np.ndarray, n_rows: int) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mml.data.access import ColumnAccess, Window
-from mml.data.conditions import Conditions, matching
+from mml.data.conditions import Conditions, matches
 from mml.data.html_summary import html_summary
 from mml.data.inversion import Invertible
 from mml.data.lineage import FitLineage
@@ -103,11 +103,12 @@ class FeatureSetView(ColumnAccess, Splittable, Invertible):
             Column → a scalar, a set or list of allowed values, a callable on the column's array (or on one
             value), or an expression. Raw values are compared unless the name says ``.transformed``.
         """
-        return self._at(np.flatnonzero(matching(self._window(), conditions)))
+        return self._at(np.flatnonzero(matches(self, conditions)))
 
     def take(self, positions: Any) -> FeatureSetView:
         """Return the rows at these positions of the view: integers, a slice, or a boolean mask ``(n,)``."""
-        return self._at(checked_positions(positions, self.n_samples))
+        with self._reading():
+            return self._at(checked_positions(positions, self.n_samples))
 
     def take_sample_uuids(self, uuids: Any) -> FeatureSetView:
         """Return the rows of these samples, in the order asked for.
@@ -156,7 +157,8 @@ class FeatureSetView(ColumnAccess, Splittable, Invertible):
 
     def select(self, columns: Selection) -> FeatureSetView:
         """Return the same rows with these columns only, in every representation."""
-        full = self._window().schema.select(columns)
+        with self._reading():
+            full = self._window().schema.select(columns)
         raw = self._featureset.snapshot().collection.schema
         parsed = [ColumnName.parse(name) for name in full]
         stored: dict[tuple[str, str], list[str]] = {}
@@ -213,6 +215,10 @@ class FeatureSetView(ColumnAccess, Splittable, Invertible):
         keys = {(name.domain, name.key) for name in map(ColumnName.parse, self._columns)}
         visible = (str(spec.name) for spec in source.schema if (spec.name.domain, spec.name.key) in keys)
         return Window(source, self._rows, source.schema.only(visible))
+
+    def _place(self) -> dict[str, str]:
+        whole = self.label == self._featureset.label
+        return {"FeatureSet" if whole else "view": self.label}
 
     def _at(self, positions: Rows) -> FeatureSetView:
         return self._with_rows(pick(self._rows, positions))
