@@ -64,9 +64,8 @@ def comparable_numbers_of(view: FeatureSetView, column: str) -> np.ndarray:
 
 def _mend(kind: str, column: str) -> str | None:
     if kind in "mM":
-        return (
-            "Keep times as numbers in a unit of your choice too: times.astype('datetime64[s]').astype(int)."
-        )
+        dtype = "datetime64[s]" if kind == "M" else "timedelta64[s]"
+        return f"Keep times as numbers of a unit, too, such as times.astype({dtype!r}).astype('int64')."
     if kind in "OUST":
         return f"Without a tolerance, strings are compared as they are: {{{column!r}: 'similar'}}."
     return None
