@@ -11,6 +11,7 @@ from typing import Self
 
 import numpy as np
 
+from mml.data.rows import Rows, as_array, compact, count, marked
 from mml.errors import StateError
 from mml.protocols import State
 
@@ -24,8 +25,8 @@ class FitLineage:
         Label of the view, e.g. ``"cells[train]"``.
     split : str or None
         Name of the split; None for the whole FeatureSet.
-    rows : numpy.ndarray
-        Absolute row numbers in that FeatureSet, int64 ``(k,)``.
+    rows : slice or numpy.ndarray
+        Absolute row numbers in that FeatureSet, int64 ``(k,)``; kept as a slice where they are contiguous.
     uuids : numpy.ndarray or callable
         Identities of the rows, uint8 ``(k, 16)``, or a function that returns them.
     origin : object, optional
@@ -33,22 +34,27 @@ class FitLineage:
         which needs no UUIDs.
     """
 
-    __slots__ = ("_uuids", "origin", "rows", "source", "split")
+    __slots__ = ("_rows", "_uuids", "origin", "source", "split")
 
     def __init__(
         self,
         source: str,
         *,
         split: str | None,
-        rows: np.ndarray,
+        rows: Rows,
         uuids: np.ndarray | Callable[[], np.ndarray],
         origin: object | None = None,
     ) -> None:
         self.source = source
         self.split = split
-        self.rows = rows
+        self._rows = compact(rows)
         self._uuids = uuids
         self.origin = origin
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Absolute row numbers, int64 ``(k,)``."""
+        return as_array(self._rows)
 
     @property
     def uuids(self) -> np.ndarray:
@@ -64,13 +70,12 @@ class FitLineage:
     def overlap(self, other: FitLineage) -> np.ndarray:
         """Return which of another lineage's rows this one holds too: bool ``(len(other),)``."""
         if self.origin is not None and self.origin is other.origin:
-            held = np.zeros(1 + max(self.rows.max(initial=0), other.rows.max(initial=0)), dtype=bool)
-            held[self.rows] = True
-            return np.asarray(held[other.rows])
+            n_rows = max(_end_of(self._rows), _end_of(other._rows))
+            return np.asarray(marked(self._rows, n_rows)[other._rows])
         return self.seen(other.uuids)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return count(self._rows)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, FitLineage):
@@ -88,7 +93,7 @@ class FitLineage:
         return {
             "source": self.source,
             "split": self.split,
-            "rows": self.rows.copy(),
+            "rows": np.array(self.rows),
             "uuids": self.uuids.copy(),
         }
 
@@ -104,6 +109,10 @@ class FitLineage:
         if len(rows) != len(uuids):
             raise StateError("A fit lineage has one UUID per row.", found=f"{len(rows)} and {len(uuids)}")
         return lineage
+
+
+def _end_of(rows: Rows) -> int:
+    return rows.stop if isinstance(rows, slice) else 1 + int(rows.max(initial=-1))
 
 
 def uuid_words(uuids: np.ndarray) -> np.ndarray:

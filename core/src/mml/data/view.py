@@ -180,13 +180,13 @@ class FeatureSetView(ColumnAccess, Splittable, Invertible):
 
     def lineage(self) -> FitLineage:
         """Return the record that something was fitted on these rows; their UUIDs are computed when asked."""
-        source, rows = self._featureset.snapshot(), self._rows
+        collection, rows = self._featureset.snapshot().collection, compact(self._rows)
         return FitLineage(
             self.label,
             split=self.split_name,
-            rows=self.rows,
-            uuids=lambda: source.uuids(rows).copy(),
-            origin=source.collection,
+            rows=rows,
+            uuids=lambda: collection.uuids(rows).copy(),
+            origin=collection,
         )
 
     def summary(self) -> str:
