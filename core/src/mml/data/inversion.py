@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from mml.data.protocols import is_per_sample
 from mml.data.records import ScalerRecord
 from mml.data.rows import Rows, count
+from mml.data.scaler_calls import explained
 from mml.data.schema import RAW, TRANSFORMED, ColumnName, ColumnSpec
 from mml.data.source import ColumnSource, evaluate
 from mml.errors import ColumnError, DataError, MMLError, ScalerError
@@ -57,6 +58,11 @@ class Invertible(ABC):
         column : str
             A name or short form of the column.
 
+        Returns
+        -------
+        numpy.ndarray
+            See `invert`: a float that holds both the values given and the raw column's.
+
         Raises
         ------
         ScalerError
@@ -89,7 +95,8 @@ def invert(source: ColumnSource, data: Any, *, column: str, rows: Rows | None) -
     -------
     numpy.ndarray
         Of the shape of ``data``; where the chain changed the shape of samples, ``(n, *shape)`` of the raw
-        column.
+        column. A float that holds both the values given and the raw column's, so that neither narrow
+        predictions nor wide raw units overflow or lose digits: float64 for float32 predictions of int64.
     """
     name = _transformed_name(source, column)
     spec, chain = source.spec(str(name)), source.chain(str(name))
@@ -106,46 +113,53 @@ def invert(source: ColumnSource, data: Any, *, column: str, rows: Rows | None) -
             expected=f"{count(rows)} values",
             found=f"{len(values)} values",
         )
-    raw_shape = source.spec(str(name.with_representation(RAW))).shape
+    raw = source.spec(str(name.with_representation(RAW)))
+    dtype = _holding(values.dtype, raw.dtype)
     if not len(values):
-        return np.empty(values.shape if raw_shape == spec.shape else (0, *raw_shape), values.dtype)
+        return np.empty(values.shape if raw.shape == spec.shape else (0, *raw.shape), dtype)
     shaped = values.reshape(len(values), *spec.shape)
     step = max(1, _BLOCK_BYTES // (8 * max(math.prod(spec.shape), 1)))
     parts = []
     for start in range(0, len(shaped), step):
         block = slice(start, start + step)
         states = _sample_states(source, name, chain, None if rows is None else _part(rows, block))
-        parts.append(_inverted(shaped[block], name, chain, states))
+        inverted = _inverted(shaped[block].astype(dtype), name, chain, states, raw_shape=raw.shape)
+        with np.errstate(over="ignore"):
+            parts.append(inverted.astype(dtype, copy=False))
     result = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    return result.reshape(values.shape) if raw_shape == spec.shape else result
+    return result.reshape(values.shape) if raw.shape == spec.shape else result
+
+
+def _holding(given: np.dtype, raw: np.dtype | None) -> np.dtype:
+    """Return the float that holds values of both dtypes."""
+    both = given if raw is None else np.result_type(given, raw)
+    return both if both.kind == "f" else np.result_type(both, np.float32)
 
 
 def _inverted(
-    values: np.ndarray, name: ColumnName, chain: Sequence[ScalerRecord], states: Sequence[State | None]
+    values: np.ndarray,
+    name: ColumnName,
+    chain: Sequence[ScalerRecord],
+    states: Sequence[State | None],
+    *,
+    raw_shape: tuple[int, ...],
 ) -> np.ndarray:
-    result: Any = values
-    for record, state in zip(reversed(chain), reversed(states), strict=True):
-        scaler: Any = record.scaler(name.key)
-        try:
-            result = (
-                scaler.inverse_transform(result) if state is None else scaler.inverse_transform(result, state)
-            )
-            result = np.asarray(result)
-        except MMLError as error:
-            error.located({"column": str(name)})
-            raise
-        except Exception as cause:
-            raise ScalerError(
-                f"The scaler {scaler!r} failed in inverse_transform: {cause}", where={"column": str(name)}
-            ) from cause
-        if len(result) != len(values):
+    where = {"column": str(name)}
+    for place in reversed(range(len(chain))):
+        scaler: Any = chain[place].scaler(name.key)
+        state = [] if states[place] is None else [states[place]]
+        with explained(scaler, "inverse_transform", where):
+            made = np.asarray(scaler.inverse_transform(values, *state))
+        before = chain[place - 1].fitted[name.key].shape if place else raw_shape
+        if made.shape != (len(values), *before) or made.dtype.kind not in "biuf":
             raise ScalerError(
                 f"The scaler {scaler!r} does not invert row by row.",
-                where={"column": str(name)},
-                expected=f"{len(values)} rows",
-                found=f"{len(result)} rows",
+                where=where,
+                expected=f"numbers of shape {(len(values), *before)}",
+                found=f"{made.dtype} of shape {made.shape}",
             )
-    return np.asarray(result)
+        values = made
+    return values
 
 
 def _sample_states(
@@ -160,8 +174,20 @@ def _sample_states(
     values, done = source.take(str(name.with_representation(RAW)), rows), 0
     for place in places:
         values, done = evaluate(values, chain[done:place], name.key), place
-        states[place] = scalers[place].sample_state(values)
+        states[place] = _state_of_samples(scalers[place], values, {"column": str(name)})
     return states
+
+
+def _state_of_samples(scaler: Any, values: np.ndarray, where: dict[str, Any]) -> State:
+    with explained(scaler, "sample_state", where):
+        state = scaler.sample_state(values)
+    if not isinstance(state, Mapping):
+        raise ScalerError(
+            f"The scaler {scaler!r} has a sample_state that is no mapping.",
+            where=where,
+            found=repr(state)[:80],
+        )
+    return dict(state)
 
 
 def _part(rows: Rows, block: slice) -> Rows:

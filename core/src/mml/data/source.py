@@ -17,8 +17,9 @@ import pyarrow as pa
 from mml.data.collection import SampleCollection
 from mml.data.records import ScalerRecord
 from mml.data.rows import Rows, as_array, compact, count
+from mml.data.scaler_calls import mapped
 from mml.data.schema import RAW, TRANSFORMED, ColumnName, ColumnSpec, Schema
-from mml.errors import MMLError, ScalerError
+from mml.errors import ScalerError
 
 # Above the first, or when all that are kept reach the second, a transformed column is evaluated per block: a
 # mapped file must not end up in memory.
@@ -153,20 +154,14 @@ def evaluate(values: np.ndarray, chain: Iterable[ScalerRecord], key: str) -> np.
     for record in chain:
         scaler = record.scaler(key)
         where = {"column": str(ColumnName(record.domain, key, TRANSFORMED))}
-        try:
-            made = np.asarray(scaler.transform(values))
-        except MMLError as error:
-            error.located(where)
-            raise
-        except Exception as cause:
-            raise ScalerError(f"The scaler {scaler!r} failed: {cause}", where=where) from cause
+        made = mapped(scaler, values, where=where)
         expected = (len(values), *record.fitted[key].shape)
-        if made.shape != expected:
+        if made.shape != expected or made.dtype.kind not in "biuf":
             raise ScalerError(
                 f"The scaler {scaler!r} does not map row by row.",
                 where=where,
-                expected=f"values of shape {expected}",
-                found=f"{made.shape}",
+                expected=f"numbers of shape {expected}",
+                found=f"{made.dtype} of shape {made.shape}",
             )
         values = made
     return values
