@@ -104,7 +104,23 @@ def made_with(target: type[Made], settings: Config) -> Made:
     ConfigError
         If the class does not take these arguments.
     """
-    signature = inspect.signature(target)
+    require_settings(target, settings)
+    return target(**settings)
+
+
+def require_settings(target: type, settings: Config) -> None:
+    """Refuse settings that a class does not take, before anything is made of them.
+
+    Raises
+    ------
+    ConfigError
+        If one is unknown, with the near misses, or one is missing.
+    """
+    try:
+        signature = inspect.signature(target)
+    except ValueError:
+        # Some classes written in C do not tell; what they refuse shows when they are called.
+        return
     known = signature.parameters
     if not any(one.kind is inspect.Parameter.VAR_KEYWORD for one in known.values()):
         for key in settings:
@@ -116,4 +132,3 @@ def made_with(target: type[Made], settings: Config) -> Made:
         signature.bind(**settings)
     except TypeError as cause:
         raise ConfigError(f"{target.__name__} does not take these settings: {cause}.") from cause
-    return target(**settings)

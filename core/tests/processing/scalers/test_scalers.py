@@ -273,3 +273,90 @@ def test_a_declaration_makes_fresh_scalers():
 def test_declarations_that_mean_nothing_are_refused(make):
     with pytest.raises(MMLError):
         make()
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "near"),
+    [
+        ("minmax", {"range": (0, 1)}, "'feature_range'"),
+        ("standard", {"with_means": True}, "'with_mean'"),
+        ("robust", {"quantiles": (10, 90)}, "'quantile_range'"),
+        ("segmented", {"boundary": [2], "scaler": "minmax"}, "'boundaries'"),
+        ("maxabs", {"feature_range": (0, 1)}, ""),
+    ],
+)
+def test_an_unknown_setting_names_the_scaler_and_the_near_misses(name, settings, near):
+    with pytest.raises(ScalerError, match=f"The scaler '{name}' does not take these settings") as caught:
+        Scaler(name, **settings)
+
+    assert next(iter(settings)) in str(caught.value)
+    assert near in str(caught.value.hint)
+
+
+def test_a_missing_setting_is_named():
+    with pytest.raises(ScalerError, match=r"'segmented' does not take these settings.*'scaler'"):
+        Scaler("segmented", boundaries=[2])
+
+
+class Refusing(StandardScaler):
+    """A scaler that cannot be made."""
+
+    def __init__(self, setting=1):
+        raise ZeroDivisionError("inside")
+
+
+def test_a_constructor_that_fails_is_named_and_chained():
+    with pytest.raises(ScalerError, match=r"Refusing.*inside") as caught:
+        Scaler(Refusing, setting=2)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "given"),
+    [
+        ("standard", "with_mean", "false"),
+        ("standard", "with_std", 1),
+        ("robust", "with_centering", None),
+        ("robust", "with_scaling", "no"),
+        ("per_sample_zero", "offset", "1"),
+        ("per_sample_zero", "offset", True),
+        ("per_sample_zero", "offset", np.nan),
+        ("per_sample_zero", "offset", np.float32("inf")),
+    ],
+)
+def test_a_setting_of_another_kind_is_refused(name, setting, given):
+    with pytest.raises(ConfigError, match=f"'{setting}'") as caught:
+        Scaler(name, **{setting: given})
+    assert repr(given) in caught.value.found
+
+
+@pytest.mark.parametrize("given", ["01", ["0", "1"], (0, 1, 2), (False, True), {0: 1, 1: 2}, {0, 1}, 3, None])
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [("minmax", "feature_range"), ("per_sample_minmax", "feature_range"), ("robust", "quantile_range")],
+)
+def test_a_range_is_two_numbers(name, setting, given):
+    with pytest.raises(ConfigError, match="two ends"):
+        Scaler(name, **{setting: given})
+
+
+@pytest.mark.parametrize("number", [1, 1.0, np.int64(1), np.uint8(1), np.float32(1), np.float64(1)])
+def test_numpys_numbers_and_flags_are_numbers_and_flags(number):
+    values = np.array([[3.0, 4.0], [5.0, 9.0]])
+
+    assert Scaler("per_sample_zero", offset=number).fit_transform(values).tolist() == [[1, 2], [1, 5]]
+    assert Scaler("minmax", feature_range=(number, 2)).fit_transform(values).tolist() == [[1, 1], [2, 2]]
+    config = Scaler("standard", with_mean=np.bool_(False)).get_config()
+    assert config == {"scaler": "mml/standard", "with_mean": False, "with_std": True}
+    assert type(Scaler("per_sample_zero", offset=number).get_config()["offset"]) is float
+
+
+def test_settings_that_are_edited_later_change_no_scaler():
+    ends = [0.0, 1.0]
+    declared = Scaler("minmax", feature_range=ends)
+    ends[1] = 5.0
+
+    assert declared.build().feature_range == (0.0, 1.0)

@@ -10,7 +10,7 @@ import numpy as np
 
 from mml.configuration import made_with, settings_beside
 from mml.processing.scalers.elementwise import apply_steps, divided_by, read_statistics, require_fitted
-from mml.processing.scalers.ranges import checked_range
+from mml.processing.scalers.settings import checked_range
 from mml.processing.scalers.statistics import extremes
 from mml.protocols import Config, State
 

@@ -14,9 +14,9 @@ from typing import ClassVar, Self
 import numpy as np
 
 from mml.configuration import made_with, settings_beside
-from mml.errors import ConfigError, ScalerError
+from mml.errors import ScalerError
 from mml.processing.scalers.elementwise import in_blocks, require_empty, require_numbers, sample_shape
-from mml.processing.scalers.ranges import checked_range
+from mml.processing.scalers.settings import checked_number, checked_range
 from mml.protocols import Config, State
 
 
@@ -133,9 +133,7 @@ class PerSampleZeroStart:
     offset: float = 0.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.offset, int | float) or not math.isfinite(self.offset):
-            raise ConfigError("A series starts at a finite number.", found=repr(self.offset))
-        self.offset = float(self.offset)
+        self.offset = checked_number(self.offset, name="offset")
 
     def fit(self, values: np.ndarray) -> Self:
         """Check that samples ``(n, *shape)`` have more than one value in a row; nothing is learnt."""

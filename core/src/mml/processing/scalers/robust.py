@@ -12,7 +12,7 @@ from mml.configuration import made_with, settings_beside
 from mml.errors import ScalerError
 from mml.processing.scalers.elementwise import apply_steps, divided_by, read_statistics, require_fitted
 from mml.processing.scalers.quantiles import quantiles
-from mml.processing.scalers.ranges import checked_range
+from mml.processing.scalers.settings import checked_flag, checked_range
 from mml.protocols import Config, State
 
 
@@ -47,6 +47,8 @@ class RobustScaler:
 
     def __post_init__(self) -> None:
         self.quantile_range = checked_range(self.quantile_range, low=0, high=100)
+        self.with_centering = checked_flag(self.with_centering, name="with_centering")
+        self.with_scaling = checked_flag(self.with_scaling, name="with_scaling")
 
     def fit(self, values: np.ndarray) -> Self:
         """Learn from values ``(n, *shape)``."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, Self
 
 import numpy as np
 
+from mml.configuration import require_settings
 from mml.data.components import build_scaler, scaler_config, scaler_factory
 from mml.data.protocols import ScalerLike, is_per_sample
-from mml.errors import MMLError, ScalerError
+from mml.errors import ConfigError, MMLError, ScalerError, listed
 from mml.plugins import registry
 from mml.processing.scalers.elementwise import require_numbers
 from mml.protocols import Config, State
@@ -37,9 +39,10 @@ class Scaler:
                 "Settings go with the name or class of a scaler.",
                 found=f"an instance {scaler!r} and {sorted(kwargs)}",
             )
+        self._title = repr(scaler)[:80]
         kind = registry("scalers").load(scaler) if isinstance(scaler, str) else scaler
         self._make = scaler_factory(kind)
-        self._kwargs = dict(kwargs)
+        self._kwargs = self._copied(kwargs)
         self._fitted: ScalerLike = self.build()
 
     def build(self) -> ScalerLike:
@@ -48,14 +51,19 @@ class Scaler:
         Raises
         ------
         ScalerError
-            If the class does not take the settings.
+            If the class does not take the settings; near misses are listed.
         """
+        settings = self._copied(self._kwargs)
+        if isinstance(self._make, type):
+            self._require_settings(self._make, settings)
         try:
-            return self._make(**self._kwargs)
+            return self._make(**settings)
         except MMLError:
             raise
-        except (TypeError, ValueError) as cause:
-            raise ScalerError(f"The scaler does not take these settings: {cause}") from cause
+        except Exception as cause:
+            raise ScalerError(
+                f"The scaler {self._title} does not take these settings: {cause}", found=listed(settings)
+            ) from cause
 
     @property
     def wrapped(self) -> ScalerLike:
@@ -122,3 +130,17 @@ class Scaler:
 
     def __repr__(self) -> str:
         return f"Scaler({self._fitted!r})"
+
+    def _require_settings(self, scaler: type, settings: Config) -> None:
+        try:
+            require_settings(scaler, settings)
+        except ConfigError as cause:
+            what = f"The scaler {self._title} does not take these settings: {cause.what}"
+            raise ScalerError(what, hint=cause.hint) from cause
+
+    def _copied(self, settings: Config) -> Config:
+        """Return a copy, so that a list that its owner changes later changes no scaler."""
+        try:
+            return copy.deepcopy(settings)
+        except Exception as cause:
+            raise ScalerError(f"The settings of {self._title} cannot be copied: {cause}") from cause

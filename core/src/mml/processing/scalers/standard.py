@@ -10,6 +10,7 @@ import numpy as np
 
 from mml.configuration import made_with, settings_beside
 from mml.processing.scalers.elementwise import apply_steps, divided_by, read_statistics, require_fitted
+from mml.processing.scalers.settings import checked_flag
 from mml.processing.scalers.statistics import moments
 from mml.protocols import Config, State
 
@@ -38,6 +39,10 @@ class StandardScaler:
     with_std: bool = True
     mean_: np.ndarray | None = field(default=None, init=False, repr=False, compare=False)
     scale_: np.ndarray | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.with_mean = checked_flag(self.with_mean, name="with_mean")
+        self.with_std = checked_flag(self.with_std, name="with_std")
 
     def fit(self, values: np.ndarray) -> Self:
         """Learn from values ``(n, *shape)``."""
