@@ -398,7 +398,7 @@ class Failing:
 
 def test_an_error_inside_a_scaler_is_chained_and_located():
     fs = divided()
-    with pytest.raises(ScalerError, match=r"failed: inside") as caught:
+    with pytest.raises(ScalerError, match=r"failed in transform: inside") as caught:
         fs.fit_transform(Failing, domain="features", keys="pulse", fit_to_split="train")
 
     assert isinstance(caught.value.__cause__, ZeroDivisionError)

@@ -7,11 +7,13 @@ import pytest
 
 from mml.context import ExperimentContext
 from mml.data import FeatureSet
-from mml.errors import ColumnError, MMLError, ScalerError
+from mml.errors import ColumnError, ConfigError, MMLError, ScalerError
 from mml.processing import Scaler
 
 from .samples import single
 from .scaled import NAMES, Doubling, chained, divided, everything
+
+KEYS = ("voltage", "pulse", "soh")
 
 
 def broken(**methods):
@@ -41,8 +43,12 @@ BAD = {
         "outside of the samples: 9",
     ),
     "per sample on scalars": ({"scaler": "per_sample_minmax", "keys": "voltage"}, ScalerError, "one value"),
-    "a fit that fails": ({"scaler": broken(fit=raises)}, ScalerError, "failed: inside"),
-    "a transform that fails": ({"scaler": broken(transform=raises)}, ScalerError, "failed: inside"),
+    "a fit that fails": ({"scaler": broken(fit=raises)}, ScalerError, "failed in fit: inside"),
+    "a transform that fails": (
+        {"scaler": broken(transform=raises)},
+        ScalerError,
+        "failed in transform: inside",
+    ),
     "another number of rows": (
         {"scaler": broken(transform=lambda self, values: values[:-1])},
         ScalerError,
@@ -68,6 +74,73 @@ BAD = {
         ScalerError,
         "numbers",
     ),
+    "rows that depend on those before": (
+        {"scaler": broken(transform=lambda self, values: np.cumsum(values, axis=0))},
+        ScalerError,
+        "beside it",
+    ),
+    "rows that are smoothed with the one before": (
+        {"scaler": broken(transform=lambda self, values: (values + np.r_[values[:1], values[:-1]]) / 2)},
+        ScalerError,
+        "beside it",
+    ),
+    "rows that are numbered": (
+        {"scaler": broken(transform=lambda self, values: values + np.indices(values.shape)[0])},
+        ScalerError,
+        "beside it",
+    ),
+    "numbers wider than a column": (
+        {"scaler": broken(transform=lambda self, values: values.astype(np.longdouble))},
+        ScalerError,
+        "no numbers that a column holds",
+    ),
+    "numbers in another byte order": (
+        {"scaler": broken(transform=lambda self, values: values.astype(">f4"))},
+        ScalerError,
+        "no numbers that a column holds",
+    ),
+    "complex numbers": (
+        {"scaler": broken(transform=lambda self, values: values + 1j)},
+        ScalerError,
+        "no numbers that a column holds",
+    ),
+    "samples without values": (
+        {"scaler": broken(transform=lambda self, values: np.zeros((len(values), 0), np.float32))},
+        ScalerError,
+        "without values",
+    ),
+    "rows of different lengths": (
+        {"scaler": broken(transform=lambda self, values: [[1.0], [1.0, 2.0]][: len(values)])},
+        ScalerError,
+        "failed in transform|row by row",
+    ),
+    "a constructor that fails": ({"scaler": broken(__init__=raises)}, ScalerError, "'Broken' cannot be made"),
+    "a state that fails": ({"scaler": broken(get_state=raises)}, ScalerError, "failed in get_state: inside"),
+    "a state that is no mapping": (
+        {"scaler": broken(get_state=lambda self: np.ones(3))},
+        ScalerError,
+        "state that is no mapping",
+    ),
+    "no state at all": (
+        {"scaler": broken(get_state=lambda self: None)},
+        ScalerError,
+        "state that is no mapping",
+    ),
+    "an instance whose config fails": (
+        {"scaler": broken(get_config=raises)()},
+        ConfigError,
+        "cannot be copied: .*get_config failed: inside",
+    ),
+    "an instance whose config is no mapping": (
+        {"scaler": broken(get_config=lambda self: [1])()},
+        ConfigError,
+        "cannot be copied: .*no mapping",
+    ),
+    "per sample without a state of samples": (
+        {"scaler": broken(per_sample=True)},
+        ScalerError,
+        "no sample_state",
+    ),
     "nothing at all": ({"scaler": broken(transform=lambda self, values: None)}, ScalerError, "row by row"),
 }
 
@@ -83,6 +156,8 @@ def test_a_transform_that_cannot_be_made_changes_nothing(case, transformed):
         fs.fit_transform(settings.pop("scaler"), **{"fit_to_split": "train", **settings})
 
     assert "'cells'" in str(caught.value)
+    if "Broken" in str(caught.value):
+        assert "pulse" in caught.value.where
     assert everything(fs) == before
 
 
@@ -113,6 +188,12 @@ def test_booleans_are_numbers(name):
         (("targets",), "no transform to undo for targets"),
         (("tags",), "has no transforms"),
         (("features", "puls"), "Did you mean"),
+        ((None, "image"), "no transform to undo for 'image'"),
+        ((None, ["pulse", "soh"]), "no transform to undo for 'soh'"),
+        ((None, "puls"), "Did you mean"),
+        ((None, "im*"), "no transform to undo"),
+        ((None, []), "no transform to undo"),
+        ((None, 3), "by name"),
     ],
 )
 def test_an_undo_of_what_was_not_done_changes_nothing(arguments, words):
@@ -122,6 +203,38 @@ def test_an_undo_of_what_was_not_done_changes_nothing(arguments, words):
         fs.undo_last_transform(*arguments)
 
     assert everything(fs) == before
+
+
+@pytest.mark.parametrize(
+    ("given", "gone"),
+    [
+        ({"keys": "pulse"}, {"pulse": 1}),
+        ({"keys": "features.pulse.transformed"}, {"pulse": 1}),
+        ({"keys": "features.pulse"}, {"pulse": 1}),
+        ({"keys": ["voltage", "soh"]}, {"voltage": 1, "soh": 1}),
+        ({"keys": np.array(["voltage", "pulse"])}, {"voltage": 1, "pulse": 1}),
+        ({"keys": iter(["voltage", "pulse"])}, {"voltage": 1, "pulse": 1}),
+        ({"keys": "features.*"}, {"voltage": 1, "pulse": 1}),
+        ({"keys": "*uls*"}, {"pulse": 1}),
+        ({}, {"pulse": 1}),
+        ({"keys": ["*"]}, {"pulse": 1}),
+        ({"domain": "features"}, {"voltage": 1, "pulse": 1}),
+        ({"domain": "features", "keys": ["*"]}, {"voltage": 1, "pulse": 1}),
+        ({"domain": "features", "keys": np.array(["voltage", "pulse"])}, {"voltage": 1, "pulse": 1}),
+        ({"domain": "targets", "keys": "s*"}, {"soh": 1}),
+    ],
+)
+def test_an_undo_takes_back_the_columns_that_are_meant(given, gone):
+    fs = chained(divided(), "standard", keys=["voltage", "pulse"])
+    chained(fs, "minmax", domain="targets", keys="soh")
+    chained(fs, "minmax", keys="pulse")
+    before = {key: [record for record in fs.scaler_records if key in record.keys] for key in KEYS}
+    fs.undo_last_transform(**given)
+
+    for key in KEYS:
+        left = [record.config["scaler"] for record in fs.scaler_records if key in record.keys]
+        expected = before[key][: len(before[key]) - gone.get(key, 0)]
+        assert left == [record.config["scaler"] for record in expected]
 
 
 def test_undoing_everything_of_nothing_is_nothing():
@@ -145,3 +258,49 @@ def test_a_scaler_that_fails_on_later_rows_names_the_column():
     with pytest.raises(ScalerError, match="too large for me") as caught:
         fs.get_features("x")
     assert "features.x.transformed" in str(caught.value)
+
+
+# Values that came as transformed
+
+
+def exported(*, drop=()):
+    """Return a scaled FeatureSet's table, read again as data, and the FeatureSet."""
+    fs = chained(divided(), "standard", keys=["pulse", "voltage"])
+    table = fs.to_arrow().drop_columns(list(drop))
+    with ExperimentContext().activate():
+        return FeatureSet.from_pyarrow_table("again", table), fs
+
+
+def test_values_that_came_as_transformed_are_read_as_they_came():
+    again, fs = exported()
+
+    assert again.get_features("pulse").tobytes() == fs.get_features("pulse").tobytes()
+    assert again.get_features("pulse", rep="raw").tobytes() == fs.get_features("pulse", rep="raw").tobytes()
+
+
+@pytest.mark.parametrize("drop", [(), ("features.pulse.raw", "features.voltage.raw")])
+@pytest.mark.parametrize(
+    "transform",
+    [
+        lambda again, _: again.fit_transform("minmax", domain="features", keys=["image", "pulse"]),
+        lambda again, fs: again.transform_like(fs, keys="pulse"),
+    ],
+)
+def test_values_that_came_as_transformed_are_not_scaled_again_from_raw(drop, transform):
+    again, fs = exported(drop=drop)
+    before = everything(again)
+    with pytest.raises(ScalerError, match=r"'features\.pulse\.transformed' came with the data") as caught:
+        transform(again, fs)
+
+    assert "'again'" in str(caught.value)
+    assert "drop_columns" in caught.value.hint
+    assert everything(again) == before
+
+
+def test_other_columns_than_those_that_came_as_transformed_are_scaled():
+    again, fs = exported(drop=["features.voltage.transformed"])
+    again.fit_transform("standard", domain="features", keys="image")
+    again.transform_like(fs, keys="voltage")
+
+    assert again.get_features("voltage").tobytes() == fs.get_features("voltage").tobytes()
+    assert again.get_features("pulse").tobytes() == fs.get_features("pulse").tobytes()

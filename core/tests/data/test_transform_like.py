@@ -101,6 +101,57 @@ def test_some_columns_are_taken_over_by_name():
     assert new.get_features("image").tobytes() == fs.get_features("image")[[1, 2]].tobytes()
 
 
+@pytest.mark.parametrize(
+    "keys",
+    ["*", ["*"], np.array(["pulse", "image"]), ("features.pulse", "image"), "features.*", ["p*", "im*"]],
+)
+def test_names_and_patterns_mean_the_transformed_columns(keys):
+    fs = chained(divided(), "standard", keys=["pulse", "image"])
+    new = other_data(fs, [1, 2]).transform_like(fs, keys=keys)
+
+    assert [one.keys for one in new.scaler_records] == [("pulse", "image")]
+
+
+def test_columns_are_taken_over_from_one_after_the_other():
+    fs = chained(divided(), "standard", "minmax")
+    targets = chained(divided(label="targets"), "robust", domain="targets", keys="soh")
+    new = other_data(fs, [3, 1]).transform_like(fs)
+    middle = new.scaler_records
+    new.transform_like(targets)
+
+    assert new.scaler_records[:2] == middle
+    assert [record.keys for record in new.scaler_records] == [("pulse",), ("pulse",), ("soh",)]
+    assert new.get_features("pulse").tobytes() == fs.get_features("pulse")[[3, 1]].tobytes()
+    assert new.get_targets("soh").tobytes() == targets.get_targets("soh")[[3, 1]].tobytes()
+    new.undo_last_transform()
+    assert new.scaler_records == middle
+
+
+def test_a_column_that_is_transformed_already_is_refused_beside_others():
+    fs = chained(divided(), "standard", keys=["pulse", "image"])
+    new = chained_after(other_data(fs, [3, 1]))
+    before = everything(new)
+    with pytest.raises(ScalerError, match="transformed already") as caught:
+        new.transform_like(fs)
+    assert "pulse" in caught.value.found
+    assert "image" not in caught.value.found
+    assert everything(new) == before
+
+    new.transform_like(fs, keys="image")
+    assert new.get_features("image").tobytes() == fs.get_features("image")[[3, 1]].tobytes()
+
+
+def test_other_representations_do_not_stand_for_the_raw_one():
+    fs = chained(divided(), "standard")
+    new = other_data(fs, [3, 1])
+    table = new.to_arrow()
+    table = table.append_column("features.pulse.spectrum", table.column("features.voltage.raw"))
+    with ExperimentContext().activate():
+        wider = FeatureSet.from_pyarrow_table("wider", table).transform_like(fs)
+
+    assert wider.get_features("pulse").tobytes() == fs.get_features("pulse")[[3, 1]].tobytes()
+
+
 def test_wider_new_data_keep_their_dtype():
     fs = single(np.arange(6, dtype=np.float32).reshape(3, 2))
     fs.fit_transform("standard", domain="features")

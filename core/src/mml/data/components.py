@@ -6,12 +6,14 @@ that name and calling the class's ``from_config``. Nothing but a class that fits
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from mml.configuration import registered_name
 from mml.data.protocols import ScalerLike, SplitterLike
-from mml.errors import ConfigError, MMLError, ScalerError, SplitError, did_you_mean
+from mml.errors import ConfigError, MMLError, ScalerError, SplitError, StateError, did_you_mean
+from mml.files import flatten_state
 from mml.plugins import get_manager, registry
 from mml.protocols import Config
 
@@ -31,6 +33,8 @@ def scaler_factory(scaler: Any) -> Callable[..., ScalerLike]:
     ------
     ScalerError
         If it is none of these, or lacks a method that scalers have.
+    ConfigError
+        If ``get_config`` of an instance fails.
     """
     if isinstance(scaler, str):
         scaler = registry("scalers").load(scaler)
@@ -49,25 +53,21 @@ def scaler_factory(scaler: Any) -> Callable[..., ScalerLike]:
             expected="a class method from_config(config)",
             hint="Give the class instead of an instance, or add from_config.",
         )
-    kind, config = type(scaler), scaler.get_config()
-    return lambda: cast("ScalerLike", kind.from_config(config))
+    kind = type(scaler)
+    config = _config_of(scaler, f"The scaler {scaler!r} cannot be copied")
+    # Each copy gets a config of its own, or one could change what another was made of.
+    return lambda: cast("ScalerLike", kind.from_config(copy.deepcopy(config)))
 
 
 def scaler_config(scaler: ScalerLike) -> Config:
-    """Return a scaler's config with the name that brings its class back.
+    """Return a copy of a scaler's config, with the name that brings its class back.
 
     Raises
     ------
     ConfigError
-        If no name does, or the class has no ``from_config`` that would take it.
+        If no name does, ``get_config`` fails, or the class has no ``from_config`` that would take it.
     """
-    name = registry("scalers").name_of(type(scaler))
-    if not hasattr(type(scaler), "from_config"):
-        raise ConfigError(
-            f"{name!r} cannot be written down: its class has no from_config.",
-            hint="Add a class method from_config(config) that takes what get_config returns.",
-        )
-    return {**scaler.get_config(), "scaler": name}
+    return _written_down(scaler, "scaler")
 
 
 def build_scaler(config: Config) -> ScalerLike:
@@ -79,8 +79,8 @@ def build_scaler(config: Config) -> ScalerLike:
 
 
 def splitter_config(splitter: SplitterLike) -> Config:
-    """Return a splitter's config with the name that brings its class back."""
-    return {**splitter.get_config(), "splitter": registry("splitters").name_of(type(splitter))}
+    """Return a copy of a splitter's config, with the name that brings its class back; see `scaler_config`."""
+    return _written_down(splitter, "splitter")
 
 
 def build_splitter(config: Config) -> SplitterLike:
@@ -90,6 +90,36 @@ def build_splitter(config: Config) -> SplitterLike:
     if not hasattr(cls, "split"):
         raise SplitError(f"{name!r} is no splitter.", expected="a method split(view)")
     return cast("SplitterLike", _from_config(cls, config, name))
+
+
+def require_json(config: Config, *, kind: str, where: dict[str, Any]) -> Config:
+    """Return a component's config if a file brings it back as it is.
+
+    Parameters
+    ----------
+    config : dict
+        From `scaler_config` or `splitter_config`.
+    kind : {"scaler", "splitter"}
+    where : dict
+        The place for messages.
+
+    Raises
+    ------
+    ConfigError
+        Naming the component and the setting that JSON cannot hold.
+    """
+    what = f"The config of the {kind} {config[kind]!r} cannot be written down: it holds more than JSON."
+    mend = "Return lists and plain numbers from get_config, e.g. array.tolist(); from_config gets the same."
+    try:
+        _, arrays = flatten_state(config)
+    except StateError as cause:
+        found = f"{cause.where}: {cause.found or cause.what}"
+        raise ConfigError(what, where=where, found=found, hint=cause.hint or mend) from cause
+    if arrays:
+        path, array = next(iter(arrays.items()))
+        found = f"{path}: an array of {array.dtype}"
+        raise ConfigError(what, where=where, found=found, hint=mend)
+    return config
 
 
 def check_splitter_names(config: Any) -> None:
@@ -114,6 +144,31 @@ def check_splitter_names(config: Any) -> None:
                 check_splitter_names(value)
 
 
+def _written_down(component: Any, kind: str) -> Config:
+    name = registry(f"{kind}s").name_of(type(component))
+    if not callable(getattr(type(component), "from_config", None)):
+        raise ConfigError(
+            f"{name!r} cannot be written down: its class has no from_config.",
+            hint="Add a class method from_config(config) that takes what get_config returns.",
+        )
+    return {**_config_of(component, f"{name!r} cannot be written down"), kind: name}
+
+
+def _config_of(component: Any, complaint: str) -> Config:
+    """Return a deep copy, so that nobody who holds a part of the config changes what was recorded."""
+    if not callable(getattr(component, "get_config", None)):
+        raise ConfigError(f"{complaint}: it has no get_config.")
+    try:
+        config: Any = copy.deepcopy(component.get_config())
+    except ConfigError:
+        raise
+    except Exception as cause:
+        raise ConfigError(f"{complaint}: its get_config failed: {cause}") from cause
+    if not isinstance(config, Mapping):
+        raise ConfigError(f"{complaint}: its get_config returned no mapping.", found=repr(config)[:80])
+    return dict(config)
+
+
 def _class_named(name: str, kind: str) -> type[Any]:
     found = registry(kind).load(name)
     if not isinstance(found, type) or not hasattr(found, "from_config"):
@@ -123,10 +178,11 @@ def _class_named(name: str, kind: str) -> type[Any]:
 
 def _from_config(cls: type[Any], config: Config, name: str) -> Any:
     try:
-        return cls.from_config(dict(config))
+        # What is built must not share a list with the record that it is built from.
+        return cls.from_config(copy.deepcopy(dict(config)))
     except MMLError:
         raise
-    except (TypeError, ValueError, KeyError) as cause:
+    except Exception as cause:
         raise ConfigError(f"{name!r} does not take these settings: {cause}") from cause
 
 

@@ -29,7 +29,7 @@ class SplitterLike(Protocol):
         ...
 
     def get_config(self) -> Config:
-        """Return the structure, with the registered name under ``"splitter"``."""
+        """Return the structure, JSON only, with the registered name under ``"splitter"``."""
         ...
 
 
@@ -47,6 +47,10 @@ class ScalerLike(Protocol):
     ``thread_safe = True`` is optional: a scaler that has it may transform while the steps of training run on
     another thread. It must change nothing but what it returns: no global random numbers, no warning filters.
 
+    ``learns = False`` is optional: a scaler that has it carries nothing from the rows that it is fitted on to
+    others, so that no row counts as seen, and none leaks. Without the attribute, a scaler has learnt if its
+    state is not empty.
+
     A scaler whose inversion needs to know the sample is a `PerSampleScalerLike`.
     """
 
@@ -63,7 +67,7 @@ class ScalerLike(Protocol):
         ...
 
     def get_config(self) -> Config:
-        """Return the structure, with the registered name under ``"scaler"``."""
+        """Return the structure, JSON only, with the registered name under ``"scaler"``."""
         ...
 
     def get_state(self) -> State:

@@ -11,23 +11,26 @@ from mml.data.components import (
     build_scaler,
     build_splitter,
     check_splitter_names,
+    require_json,
     scaler_config,
     splitter_config,
 )
 from mml.data.lineage import FitLineage
 from mml.data.protocols import ScalerLike, SplitterLike
+from mml.data.scaler_calls import explained, state_of
 from mml.errors import ConfigError, MMLError, ScalerError, SplitError, StateError
 from mml.protocols import Config, State
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SplitterRecord:
     """One use of a splitter.
 
     Parameters
     ----------
     splitter : dict or None
-        Config of the splitter; None where it cannot be written down (a lambda among its conditions).
+        Config of the splitter; None where it cannot be written down (a lambda among its conditions, or no
+        ``get_config``).
     source : str or None
         The split that was divided; None for the whole FeatureSet, ``""`` for rows without a name.
     names : tuple of str
@@ -62,7 +65,15 @@ class SplitterRecord:
         return build_splitter(self.splitter)
 
     def get_config(self) -> Config:
-        """Return the record as JSON-compatible values."""
+        """Return the record as JSON-compatible values.
+
+        Raises
+        ------
+        ConfigError
+            If the splitter's own config is not JSON.
+        """
+        if self.splitter is not None:
+            require_json(self.splitter, kind="splitter", where={"splits": list(self.names)})
         return {
             "splitter": self.splitter,
             "source": self.source,
@@ -79,6 +90,14 @@ class SplitterRecord:
             return cls(config["splitter"], config["source"], names, reason=config.get("reason"))
         except (KeyError, TypeError) as cause:
             raise ConfigError("This is no config of a SplitterRecord.", found=repr(config)) from cause
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SplitterRecord):
+            return NotImplemented
+        mine, theirs = ((one.source, one.names, one.reason) for one in (self, other))
+        return mine == theirs and _same(self.splitter, other.splitter)
+
+    __hash__ = None  # type: ignore[assignment]  # equality is by content, and nothing needs it as a key
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +166,12 @@ class ScalerRecord:
         Raises
         ------
         ConfigError
-            If no name brings the scaler's class back; the message says how to give it one.
+            If no name brings the scaler's class back, or its own config is not JSON; the message says how
+            to mend it.
         """
+        where = {"column": ", ".join(f"{self.domain}.{key}" for key in self.keys)}
         return {
-            "scaler": self._written_down(),
+            "scaler": require_json(self._written_down(), kind="scaler", where=where),
             "domain": self.domain,
             "keys": list(self.keys),
             "fit_to_split": self.fit_to_split,
@@ -198,20 +219,16 @@ class ScalerRecord:
 
     def _learnt(self, key: str, scaler: ScalerLike) -> State:
         try:
-            return scaler.get_state()
-        except MMLError:
+            return state_of(scaler)
+        except MMLError as error:
+            error.located({"column": f"{self.domain}.{key}"})
             raise
-        except Exception as cause:
-            raise StateError(
-                f"The scaler {scaler!r} failed in get_state: {cause}",
-                where={"column": f"{self.domain}.{key}"},
-            ) from cause
 
     def with_state(self, state: State) -> ScalerRecord:
         """Return the record with what :meth:`get_state` returned; nothing is fitted again."""
         try:
             lineage = None if state["lineage"] is None else FitLineage.from_state(state["lineage"])
-            fitted = {key: _fitted(self.get_config()["scaler"], one) for key, one in state["columns"].items()}
+            fitted = {key: _fitted(self._written_down(), one) for key, one in state["columns"].items()}
         except (KeyError, TypeError, ValueError, AttributeError) as cause:
             raise StateError("This is no state of a ScalerRecord.", found=repr(cause)) from cause
         if fitted and set(fitted) != set(self.keys):
@@ -228,7 +245,7 @@ class ScalerRecord:
         mine, theirs = ((one.domain, one.keys, one.fit_to_split) for one in (self, other))
         if mine != theirs or self.lineage != other.lineage:
             return False
-        if self._config_or_none() != other._config_or_none():
+        if not _same(self._config_or_none(), other._config_or_none()):
             return False
         return _same(self.get_state()["columns"], other.get_state()["columns"])
 
@@ -237,15 +254,22 @@ class ScalerRecord:
 
 def _fitted(config: Config, state: State) -> FittedColumn:
     scaler = build_scaler(config)
-    scaler.set_state(state["scaler"])
+    with explained(scaler, "set_state"):
+        scaler.set_state(state["scaler"])
     return FittedColumn(scaler, np.dtype(state["dtype"]), tuple(state["shape"]))
 
 
 def _same(left: Any, right: Any) -> bool:
-    """Compare two states bit for bit, NaN included."""
-    if isinstance(left, dict) and isinstance(right, dict):
+    """Compare two states or configs bit for bit, NaN included."""
+    if type(left) is not type(right):
+        return False
+    if isinstance(left, dict):
         return left.keys() == right.keys() and all(_same(left[key], right[key]) for key in left)
+    if isinstance(left, list | tuple):
+        return len(left) == len(right) and all(map(_same, left, right))
     if isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
         same_kind = (left.dtype, left.shape) == (right.dtype, right.shape)
         return same_kind and left.tobytes() == right.tobytes()
-    return type(left) is type(right) and bool(left == right)
+    if isinstance(left, float):
+        return np.float64(left).tobytes() == np.float64(right).tobytes()
+    return bool(left == right)

@@ -74,9 +74,24 @@ class Scalable(ABC):
         return self
 
     def undo_last_transform(self, domain: str | None = None, keys: Selection = "*") -> Self:
-        """Take back the last transform of each column, or the last one of all where no domain is given.
+        """Take back the last transform of each column that is meant.
 
         What remains is evaluated from the raw column again, so that the bits of before come back.
+
+        Parameters
+        ----------
+        domain : str, optional
+            ``features`` or ``targets``; None for both.
+        keys : str or iterable of str
+            Which columns: names, and patterns among the transformed ones. All columns of all domains, as
+            without any argument, mean the last call of `fit_transform`.
+
+        Raises
+        ------
+        ScalerError
+            If a column has no transform to undo.
+        ColumnError
+            If a name is unknown, or fits several columns. The FeatureSet is then as it was.
         """
         with self._located():
             rest = without_transforms(self._contents.source, domain=domain, keys=keys)
@@ -99,12 +114,12 @@ class Scalable(ABC):
         other : FeatureSet
             It may be changed or deleted afterwards.
         keys : str or iterable of str
-            Which of its transformed columns.
+            Which of its transformed columns: names, and patterns among them.
 
         Raises
         ------
         ScalerError
-            If columns are transformed already, differ in shape, or there is nothing to apply.
+            If these columns are transformed already, differ in shape, or there is nothing to apply.
         ColumnError
             If columns are missing here. The FeatureSet is then as it was.
         """
@@ -129,6 +144,13 @@ class Scalable(ABC):
             Whose values these are: uint8 ``(n, 16)`` as results and batches have them, or what
             `take_sample_uuids` takes. Only scalers that work per sample need to know; without it they take
             as many values as there are samples for those of all samples, in order.
+
+        Returns
+        -------
+        numpy.ndarray
+            Of the shape of ``data``, or of the raw samples' where the scalers changed it. The dtype is a
+            float that holds both the values given and the raw column's: float32 predictions of a float64
+            column come back as float64, float16 predictions of a float32 column as float32.
 
         Raises
         ------

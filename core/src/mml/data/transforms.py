@@ -6,18 +6,21 @@ that a FeatureSet swaps them in one assignment or stays as it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from mml.configuration import require_settings
 from mml.data.components import scaler_config, scaler_factory
-from mml.data.protocols import ScalerLike, is_per_sample
+from mml.data.protocols import ScalerLike
 from mml.data.records import FittedColumn, ScalerRecord
-from mml.data.rows import Rows, count, pick
-from mml.data.schema import FEATURES, RAW, TARGETS, TRANSFORMED, ColumnName, ColumnSpec, Schema, Selection
+from mml.data.rows import Rows, count
+from mml.data.scaler_calls import explained, learns
+from mml.data.schema import FEATURES, RAW, TARGETS, TRANSFORMED, ColumnName, ColumnSpec, Selection
 from mml.data.source import ColumnSource
+from mml.data.trial import few, tried
 from mml.data.view import FeatureSetView
 from mml.errors import (
     ColumnError,
@@ -30,7 +33,6 @@ from mml.errors import (
 from mml.strictness import report_leakage
 
 _BLOCK_BYTES = 4 << 20
-_TRIED_ROWS = 32
 _TRAIN = "train"
 
 
@@ -71,33 +73,34 @@ def fit_record(
     view : FeatureSetView
         The rows to learn from.
     """
-    columns = scalable_columns(source.schema, domain=domain, keys=keys)
+    columns = scalable_columns(source, domain=domain, keys=keys)
     _require_rows(view)
-    make = scaler_factory(scaler)
+    make = _factory(scaler, columns)
     fitted: dict[str, FittedColumn] = {}
     config, reason = None, None
     for spec in columns:
-        one = _made(make)
+        one = _made(make, column=str(spec.name))
         if config is None and reason is None:
             config, reason = _written_down(one)
         fitted[spec.name.key] = _fit(one, source, spec, view)
     # What learns nothing carries nothing from one row to another, so that no row counts as seen.
-    learnt_from = view if any(_learns(one.scaler) for one in fitted.values()) else view.take([])
+    learnt_from = view if any(_learns(key, one.scaler) for key, one in fitted.items()) else view.take([])
     names = tuple(fitted)
     return ScalerRecord(config, domain, names, view.split_name, learnt_from.lineage(), fitted, reason)
 
 
-def scalable_columns(schema: Schema, *, domain: str, keys: Selection) -> list[ColumnSpec]:
+def scalable_columns(source: ColumnSource, *, domain: str, keys: Selection) -> list[ColumnSpec]:
     """Return the columns that a scaler would work on next: transformed where they are, else raw."""
     if domain not in (FEATURES, TARGETS):
         raise ScalerError(
             f"Scalers work on features and targets, not on {domain!r}.",
             hint=did_you_mean(str(domain), (FEATURES, TARGETS)),
         )
-    specs = [schema[name] for name in schema.select(keys, domain=domain)]
+    specs = [source.spec(name) for name in source.schema.select(keys, domain=domain)]
     if not specs:
         raise ScalerError(f"There is no column among the {domain} to scale.", found=repr(keys))
     for spec in specs:
+        _refuse_stored(source, spec.name)
         if not spec.is_numeric:
             raise ScalerError(
                 f"The column '{spec.name}' does not hold numbers.",
@@ -110,37 +113,59 @@ def scalable_columns(schema: Schema, *, domain: str, keys: Selection) -> list[Co
     return specs
 
 
+def _refuse_stored(source: ColumnSource, name: ColumnName) -> None:
+    """Refuse a column whose transformed values came with the data: nobody knows what made them of the raw."""
+    stored = str(name.with_representation(TRANSFORMED))
+    if stored in source.collection.schema:
+        raise ScalerError(
+            f"The column '{stored}' came with the data as it is; a transform from raw values would hide it.",
+            hint="Leave it out when the data is read, e.g. table.drop_columns([...]), or undo the transforms "
+            "before the data is exported.",
+        )
+
+
 def without_transforms(
     source: ColumnSource, *, domain: str | None, keys: Selection
 ) -> tuple[ScalerRecord, ...]:
-    """Return the records without the last one of each key (of the last record where no domain is given).
+    """Return the records without the last one of each column that is meant.
+
+    Parameters
+    ----------
+    source : ColumnSource
+        The columns as they are.
+    domain : str or None
+        ``features`` or ``targets``; None for both.
+    keys : str or iterable of str
+        Names, and patterns among the transformed columns. All columns of all domains mean the last record.
 
     Raises
     ------
     ScalerError
         If there is nothing to undo for one of them.
+    ColumnError
+        If a name is unknown.
     """
     transforms = source.transforms
     if not transforms:
         raise ScalerError("There is no transform to undo.")
-    if domain is None:
-        return transforms[:-1]
-    if domain not in (FEATURES, TARGETS):
+    if domain not in (None, FEATURES, TARGETS):
         raise ScalerError(f"{domain!r} has no transforms.", hint=did_you_mean(domain, (FEATURES, TARGETS)))
-    transformed = {key for record in transforms if record.domain == domain for key in record.keys}
-    names = source.schema.select(keys, domain=domain)
-    wanted = transformed if keys == "*" else {ColumnName.parse(name).key for name in names}
-    if not wanted or wanted - transformed:
+    patterns = _patterns(keys)
+    if domain is None and patterns == ["*"]:
+        return transforms[:-1]
+    remaining, plain = _transformed_among(source, patterns, domain=domain)
+    if plain or not remaining:
+        known = sorted(key for place, key in _transformed(source) if domain in (None, place))
         raise ScalerError(
-            f"There is no transform to undo for {listed(sorted(wanted - transformed)) or domain}.",
-            found=f"transformed: {listed(sorted(transformed)) or 'none'}",
+            f"There is no transform to undo for {_keys_of(plain) or domain or 'these columns'}.",
+            found=f"transformed: {listed(known) or 'none'}",
         )
-    remaining, rest = set(wanted), list(transforms)
+    rest = list(transforms)
     for position in range(len(rest) - 1, -1, -1):
         record = rest[position]
-        mine = remaining & set(record.keys) if record.domain == domain else set()
+        mine = {key for key in record.keys if (record.domain, key) in remaining}
         if mine:
-            remaining -= mine
+            remaining -= {(record.domain, key) for key in mine}
             shorter = record.without(mine)
             rest[position : position + 1] = [] if shorter is None else [shorter]
     return tuple(rest)
@@ -149,27 +174,28 @@ def without_transforms(
 def taken_over(
     source: ColumnSource, other: ColumnSource, *, label: str, keys: Selection
 ) -> tuple[ScalerRecord, ...]:
-    """Return another source's fitted transforms for the columns of this one, matched by domain and key.
+    """Return the records with another source's fitted transforms behind them, matched by domain and key.
 
     What was learnt and from which rows stays as it is; only the dtype of results follows these columns.
 
     Raises
     ------
     ScalerError
-        If there is nothing to take over, or a column does not fit its scaler.
+        If there is nothing to take over, a column is transformed already, or it does not fit its scaler.
     ColumnError
         If columns are missing; all are listed.
     """
-    if source.transforms:
-        raise ScalerError(
-            "The columns are transformed already; what was fitted to raw values would see transformed ones.",
-            found=f"transformed: {listed(sorted(map('.'.join, _transformed(source))))}",
-            hint="Take that back first, with undo_all_transforms().",
-        )
-    wanted = _transformed(other) if keys == "*" else _named(other, keys)
+    wanted, plain = _transformed_among(other, _patterns(keys))
+    if plain:
+        raise ScalerError(f"These columns have no transform to take over: {_keys_of(plain)}.")
     if not wanted:
         raise ScalerError(f"{label!r} has no transforms to take over.")
-    raw = {(spec.name.domain, spec.name.key): spec for spec in source.collection.schema}
+    _require_untransformed(source, wanted)
+    raw = {
+        (one.name.domain, one.name.key): one
+        for one in source.collection.schema
+        if one.name.representation == RAW
+    }
     missing = sorted(f"{domain}.{key}" for domain, key in wanted if (domain, key) not in raw)
     if missing:
         raise ColumnError(
@@ -179,7 +205,7 @@ def taken_over(
         )
     for column in sorted(wanted):
         _require_alike(raw[column], other.spec(str(raw[column].name)), label)
-    records: tuple[ScalerRecord, ...] = ()
+    records = source.transforms
     for record in other.transforms:
         shorter = record.without({key for key in record.keys if (record.domain, key) not in wanted})
         if shorter is not None:
@@ -189,17 +215,24 @@ def taken_over(
     return records
 
 
+def _require_untransformed(source: ColumnSource, wanted: set[tuple[str, str]]) -> None:
+    already = wanted & _transformed(source)
+    if already:
+        raise ScalerError(
+            "The columns are transformed already; what was fitted to raw values would see transformed ones.",
+            found=f"transformed: {listed(sorted(map('.'.join, already)))}",
+            hint="Take that back first, with undo_last_transform(keys=[...]) or undo_all_transforms().",
+        )
+    for domain, key in sorted(wanted):
+        _refuse_stored(source, ColumnName(domain, key))
+
+
 def _refitted(source: ColumnSource, record: ScalerRecord, key: str) -> FittedColumn:
     scaler = record.scaler(key)
     name = ColumnName(record.domain, key, TRANSFORMED)
     column = str(name) if str(name) in source.schema else str(name.with_representation(RAW))
-    try:
-        return _tried(scaler, _few(source, column, slice(0, source.n_rows)))
-    except MMLError as error:
-        error.located({"column": column})
-        raise
-    except Exception as cause:
-        raise ScalerError(f"The scaler {scaler!r} failed: {cause}", where={"column": column}) from cause
+    with explained(scaler, "transform", {"column": column}):
+        return tried(scaler, few(source, column, slice(0, source.n_rows)))
 
 
 def _require_alike(mine: ColumnSpec, theirs: ColumnSpec, label: str) -> None:
@@ -215,14 +248,28 @@ def _transformed(source: ColumnSource) -> set[tuple[str, str]]:
     return {(record.domain, key) for record in source.transforms for key in record.keys}
 
 
-def _named(source: ColumnSource, keys: Selection) -> set[tuple[str, str]]:
-    named = {(name.domain, name.key) for name in map(ColumnName.parse, source.schema.select(keys))}
-    plain = named - _transformed(source)
-    if plain:
-        raise ScalerError(
-            f"These columns have no transform to take over: {listed(sorted(key for _, key in plain))}."
-        )
-    return named
+def _patterns(keys: Selection) -> list[Any]:
+    """Return a selection one by one; what is no name is refused where it is looked up."""
+    return list(keys) if isinstance(keys, Iterable) and not isinstance(keys, str) else [keys]
+
+
+def _transformed_among(
+    source: ColumnSource, patterns: list[Any], *, domain: str | None = None
+) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+    """Return the transformed columns that patterns and names mean, and the others that are named."""
+    transformed = _transformed(source)
+    wanted: set[tuple[str, str]] = set()
+    plain: set[tuple[str, str]] = set()
+    for pattern in patterns:
+        names = map(ColumnName.parse, source.schema.select(pattern, domain=domain))
+        found = {(name.domain, name.key) for name in names}
+        wanted |= found & transformed
+        plain |= set() if "*" in pattern else found - transformed
+    return wanted, plain
+
+
+def _keys_of(columns: set[tuple[str, str]]) -> str:
+    return listed(sorted(key for _, key in columns))
 
 
 def warn_of_leakage(splits: Mapping[str, Rows], *, view: FeatureSetView, what: str) -> None:
@@ -260,16 +307,42 @@ def _require_rows(view: FeatureSetView) -> None:
         raise ScalerError("A scaler cannot be fitted on no rows.", where={"view": view.label})
 
 
-def _learns(scaler: ScalerLike) -> bool:
-    return not is_per_sample(scaler) and bool(scaler.get_state())
+def _learns(key: str, scaler: ScalerLike) -> bool:
+    try:
+        return learns(scaler)
+    except MMLError as error:
+        error.located({"column": key})
+        raise
 
 
-def _made(make: Callable[[], ScalerLike]) -> ScalerLike:
+def _factory(scaler: Any, columns: Iterable[ColumnSpec]) -> Callable[[], ScalerLike]:
+    try:
+        return scaler_factory(scaler)
+    except MMLError as error:
+        error.located({"column": ", ".join(str(spec.name) for spec in columns)})
+        raise
+
+
+def _made(make: Callable[[], ScalerLike], *, column: str) -> ScalerLike:
+    title, where = getattr(make, "__name__", "scaler"), {"column": column}
+    if isinstance(make, type):
+        _require_no_settings(make, where)
     try:
         return make()
-    except TypeError as cause:
+    except MMLError as error:
+        error.located(where)
+        raise
+    except Exception as cause:
+        raise ScalerError(f"The scaler {title!r} cannot be made: {cause}", where=where) from cause
+
+
+def _require_no_settings(scaler: type, where: dict[str, Any]) -> None:
+    try:
+        require_settings(scaler, {})
+    except ConfigError as cause:
         raise ScalerError(
-            f"This scaler needs settings: {cause}",
+            f"This scaler needs settings: {cause.what}",
+            where=where,
             hint='Declare it with them, e.g. mml.Scaler("minmax", feature_range=(-1, 1)).',
         ) from cause
 
@@ -284,60 +357,11 @@ def _written_down(scaler: ScalerLike) -> tuple[dict[str, Any] | None, str | None
 def _fit(scaler: ScalerLike, source: ColumnSource, spec: ColumnSpec, view: FeatureSetView) -> FittedColumn:
     column = str(spec.name)
     where = {"column": column, "view": view.label}
-    try:
+    with explained(scaler, "fit", where):
         fit_blocks = getattr(scaler, "fit_blocks", None)
         if fit_blocks is not None:
             fit_blocks(FitBlocks(source, column, view.row_index))
         else:
             scaler.fit(source.take(column, view.row_index))
-        return _tried(scaler, _few(source, column, view.row_index))
-    except MMLError as error:
-        error.located(where)
-        raise
-    except Exception as cause:
-        raise ScalerError(f"The scaler {scaler!r} failed: {cause}", where=where) from cause
-
-
-def _few(source: ColumnSource, column: str, rows: Rows) -> np.ndarray:
-    """Return the values of some rows, from the first to the last."""
-    n_rows = count(rows)
-    places = np.linspace(0, n_rows - 1, min(n_rows, _TRIED_ROWS)).astype(np.int64)
-    return source.take(column, pick(rows, places))
-
-
-def _tried(scaler: ScalerLike, values: np.ndarray) -> FittedColumn:
-    """Return a fitted scaler with what it makes of samples, tried on a few.
-
-    Raises
-    ------
-    ScalerError
-        If it does not return numbers row by row, each by itself, and finite ones for finite ones.
-    """
-    alone, together = np.asarray(scaler.transform(values[:1])), np.asarray(scaler.transform(values))
-    shape, kind = alone.shape[1:], alone.dtype
-    if alone.shape[:1] != (1,) or kind.kind not in "biuf" or together.shape != (len(values), *shape):
-        raise ScalerError(
-            f"The scaler {scaler!r} does not return numbers row by row.",
-            expected="one sample for one sample",
-            found=f"{kind} of shape {alone.shape} for 1, {together.dtype} of shape {together.shape} for "
-            f"{len(values)}",
-        )
-    with np.errstate(invalid="ignore"):
-        size = float(np.abs(together).max(initial=0, where=np.isfinite(together)))
-    if not np.allclose(alone[0], together[0], rtol=1e-3, atol=1e-4 * size, equal_nan=True):
-        raise ScalerError(
-            f"The scaler {scaler!r} maps a row differently when others stand beside it.",
-            expected="the same result for a row, whichever rows are transformed together",
-            hint="Learn in fit what depends on several rows, and only apply it in transform.",
-        )
-    spoiled = _finite_rows(values) & ~_finite_rows(together)
-    if spoiled.any():
-        raise ScalerError(
-            f"The scaler {scaler!r} makes finite values infinite or NaN.",
-            found=f"{values[spoiled][0]!r:.80} becomes {together[spoiled][0]!r:.80}",
-        )
-    return FittedColumn(scaler, kind, shape)
-
-
-def _finite_rows(values: np.ndarray) -> np.ndarray:
-    return np.asarray(np.isfinite(values).reshape(len(values), -1).all(axis=1))
+    with explained(scaler, "transform", where):
+        return tried(scaler, few(source, column, view.row_index))

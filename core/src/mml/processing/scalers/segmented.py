@@ -11,6 +11,7 @@ import numpy as np
 from mml.configuration import checked_config
 from mml.data.components import build_scaler, scaler_config, scaler_factory
 from mml.data.protocols import ScalerLike, is_per_sample, is_thread_safe
+from mml.data.scaler_calls import learns
 from mml.errors import ConfigError, ScalerError, StateError
 from mml.processing.scalers.elementwise import sample_shape
 from mml.protocols import Config, State
@@ -51,6 +52,11 @@ class SegmentedScaler:
     def thread_safe(self) -> bool:
         """Whether the scaler of the segments may be called on any thread."""
         return is_thread_safe(self.inner)
+
+    @property
+    def learns(self) -> bool:
+        """Whether the scalers of the segments learn from the rows that they are fitted on."""
+        return any(map(learns, self._segments or (self.inner,)))
 
     def fit(self, values: np.ndarray) -> Self:
         """Learn from values ``(n, *shape)``."""

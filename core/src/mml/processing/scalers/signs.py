@@ -25,6 +25,7 @@ class NegateScaler:
     """
 
     thread_safe: ClassVar[bool] = True
+    learns: ClassVar[bool] = False
 
     def fit(self, values: np.ndarray) -> Self:
         """Learn nothing from values ``(n, *shape)``."""
@@ -72,6 +73,7 @@ class AbsoluteScaler:
     """
 
     thread_safe: ClassVar[bool] = True
+    learns: ClassVar[bool] = False
 
     def fit(self, values: np.ndarray) -> Self:
         """Learn nothing from values ``(n, *shape)``."""
