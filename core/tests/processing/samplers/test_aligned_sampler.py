@@ -281,6 +281,7 @@ class TestWhatIsRefused:
             ({"by": []}, "by UUID or by columns"),
             ({"by": None}, "by UUID or by columns"),
             ({"by": 3}, "`by` names columns"),
+            ({"by": {"key", "day"}}, "`by` is given as a set"),
             ({"by": ["sample_uuid", "key"]}, "by UUID or by columns"),
             ({"primary": 3}, "`primary` names a stream"),
             ({"unmatched": "skip"}, "unmatched 'skip'"),

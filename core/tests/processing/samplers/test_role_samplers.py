@@ -449,6 +449,8 @@ class TestWhatIsRefused:
             ({"conditions": {3: "similar"}}, "names a column"),
             ({"conditions": {"cell": SimilarityCondition("t")}}, "another column"),
             ({"conditions": {"cell": {"column": "t"}}}, "another column"),
+            ({"conditions": {SimilarityCondition("t")}}, "`conditions` is given as a set"),
+            ({"stratify_by": {"cell", "t"}}, "`stratify_by` is given as a set"),
             ({"conditions": {"t": {"tolerance": -1}}}, "finite number from 0"),
             ({"conditions": {"t": {"tolerance": np.nan}}}, "finite number from 0"),
             ({"conditions": {"t": {"tolerance": "1"}}}, "finite number from 0"),

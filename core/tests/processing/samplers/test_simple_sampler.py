@@ -280,6 +280,8 @@ def test_weights_draw_with_replacement_by_weight():
         ({"batch_size": 2, "shuffle": None}, "`shuffle` is True or False"),
         ({"batch_size": 2, "drop_last": "no"}, "`drop_last` is True or False"),
         ({"batch_size": 2, "group_by": 3}, "`group_by` names columns"),
+        ({"batch_size": 2, "group_by": {"g", "w"}}, "`group_by` is given as a set"),
+        ({"batch_size": 2, "stratify_by": frozenset("g")}, "`stratify_by` is given as a set"),
         ({"batch_size": 2, "stratify_by": ["g", 3]}, "`stratify_by` names columns"),
         ({"batch_size": 2, "stratify_by": ""}, "`stratify_by` names columns"),
         ({"batch_size": 2, "weights": 3, "shuffle": True}, "`weights` names one column"),

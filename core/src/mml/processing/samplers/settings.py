@@ -52,6 +52,7 @@ def checked_choice(name: str, value: Any, allowed: Iterable[str]) -> str:
 
 def checked_columns(name: str, value: Any) -> tuple[str, ...] | None:
     """Return a setting that names columns as a tuple, None where it names none."""
+    refuse_set(f"`{name}`", value)
     if not isinstance(value, str | Iterable | None):
         raise SamplerError(f"`{name}` names columns.", expected="a string or a list", found=repr(value))
     columns = (value,) if isinstance(value, str) else () if value is None else tuple(value)
@@ -59,6 +60,16 @@ def checked_columns(name: str, value: Any) -> tuple[str, ...] | None:
         if not isinstance(one, str) or not one:
             raise SamplerError(f"`{name}` names columns.", expected="strings", found=repr(one))
     return columns or None
+
+
+def refuse_set(what: str, value: Any) -> None:
+    """Raise a SamplerError for sets: what derives from their order would change with the process."""
+    if isinstance(value, set | frozenset):
+        raise SamplerError(
+            f"{what} is given as a set, whose order differs from process to process.",
+            found=repr(value)[:80],
+            hint="Give a list.",
+        )
 
 
 def config_of(sampler: Any, name: str) -> Config:

@@ -14,7 +14,7 @@ import numpy as np
 
 from mml.configuration import made_with
 from mml.errors import ConfigError, MMLError, SamplerError, did_you_mean, listed
-from mml.processing.samplers.settings import checked_choice
+from mml.processing.samplers.settings import checked_choice, refuse_set
 from mml.protocols import Config
 
 ANCHOR = "anchor"
@@ -168,6 +168,7 @@ def as_conditions(given: Any) -> Conditions:
     """
     if isinstance(given, SimilarityCondition):
         return (given,)
+    refuse_set("`conditions`", given)
     if isinstance(given, Mapping):
         made = [_condition_on(column, one) for column, one in given.items()]
     elif isinstance(given, Iterable) and not isinstance(given, str):
