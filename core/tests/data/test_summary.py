@@ -51,7 +51,7 @@ def test_a_summary_says_what_a_reader_wants_to_know():
     assert line_of(text, "tags.c.raw") == "tags.c.raw string 1 category, 1 missing"
     assert line_of(text, "tags.t.raw") == "tags.t.raw datetime64[us, Europe/Paris] 2 missing"
     assert line_of(text, "tags.b.raw") == "tags.b.raw bool 1 missing"
-    assert line_of(text, "tags.f.raw") == "tags.f.raw float64 2 NaN"
+    assert line_of(text, "tags.f.raw") == "tags.f.raw float64 1 NaN, 1 missing"
     assert line_of(text, "split 'test'") == "split 'test': 1 sample (33.3%)"
     assert line_of(text, "transform") == "transform mml/minmax on features n, fitted on train"
 
@@ -66,6 +66,37 @@ def test_a_view_is_summarised_by_its_own_rows_and_columns():
     assert line_of(text, "tags.c.raw").endswith("1 category, 1 missing")
     assert "transform" not in text
     assert "transform mml/standard on features y" in fs.take([0]).summary()
+
+
+def test_what_is_missing_is_told_from_nan_and_infinity_row_by_row():
+    floats = [1.0, None, float("nan"), float("inf"), None]
+    fs = made({"x": np.ones(5), "f": pa.array(floats, pa.float32())}, "x", "f")
+
+    assert line_of(fs.summary(), "tags.f.raw") == "tags.f.raw float32 1 NaN, 1 infinite, 2 missing"
+    assert line_of(fs.take([1, 4, 0]).summary(), "tags.f.raw") == "tags.f.raw float32 2 missing"
+    assert line_of(fs.take([2]).summary(), "tags.f.raw") == "tags.f.raw float32 1 NaN"
+    assert line_of(fs.take([0]).summary(), "tags.f.raw") == "tags.f.raw float32 all finite"
+    many = made({f"f{number}": pa.array(floats) for number in range(70)}, tags=[f"f{i}" for i in range(70)])
+    assert "... and 10 more columns (10 NaN, 10 infinite in them)" in many.summary()
+
+
+def test_a_null_among_the_words_of_a_dictionary_is_missing():
+    words = pa.DictionaryArray.from_arrays(pa.array([0, 1, None, 1], pa.int32()), pa.array(["a", None]))
+
+    assert line_of(made({"c": words}, tags="c").summary(), "tags.c.raw").endswith("1 category, 3 missing")
+
+
+def test_names_give_a_terminal_no_orders():
+    key, split = "a\nb\x1b[2J\u200bc", "tra\nin"
+    fs = made({key: np.arange(4.0), "n": np.arange(4)}, key, "n")
+    fs.split_by_condition({split: {"n": [0, 1]}}, rest="rest")
+    fs.fit_transform("standard", domain="features", fit_to_split=split)
+
+    for text in (fs.summary(), fs[split].summary(), repr(fs), repr(fs[split])):
+        assert all(line.isprintable() for line in text.split("\n"))
+    assert r"features.a\nb\x1b[2J\u200bc.raw" in fs.summary()
+    assert r"on features a\nb\x1b[2J\u200bc, fitted on tra\nin" in fs.summary()
+    assert len(fs.summary().splitlines()) == 8
 
 
 def test_wide_sets_and_long_names_stay_readable():

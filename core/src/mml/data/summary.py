@@ -69,12 +69,16 @@ def describe_size(window: Window) -> str:
 def describe_record(record: ScalerRecord) -> str:
     """Return one fitted transform in a line."""
     name = "unnamed scaler" if record.config is None else record.config["scaler"]
-    keys = ", ".join(record.keys[:8]) + (f" and {len(record.keys) - 8} more" if len(record.keys) > 8 else "")
-    return f"{name} on {record.domain} {keys}, fitted on {record.fit_to_split or 'all samples'}"
+    keys = ", ".join(map(shortened, record.keys[:8]))
+    keys += f" and {len(record.keys) - 8} more" if len(record.keys) > 8 else ""
+    return f"{name} on {record.domain} {keys}, fitted on {shortened(record.fit_to_split or 'all samples')}"
 
 
 def shortened(name: str) -> str:
-    """Return a name that fits a column of text, its middle left out where it is too long."""
+    """Return a name that fits a column of text: its middle left out where it is too long, and none of the
+    characters in it that a terminal obeys.
+    """
+    name = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in name)
     if len(name) <= _NAME_WIDTH:
         return name
     kept = (_NAME_WIDTH - 3) // 2
@@ -84,27 +88,30 @@ def shortened(name: str) -> str:
 def _values(window: Window, spec: ColumnSpec) -> str:
     """Return what is worth knowing of a column's values: what is missing, not finite, or how many differ."""
     if spec.dtype is not None and spec.dtype.kind == "f":
-        n_nan, n_infinite = _non_finite(window, spec)
-        counts = [f"{n_nan:,} NaN"] * bool(n_nan) + [f"{n_infinite:,} infinite"] * bool(n_infinite)
-        return ", ".join([*counts, *_missing(window, spec, n_nan)]) or "all finite"
+        found = [*_bad(*_non_finite(window, spec)), *_missing_of(_n_missing(window, spec))]
+        return ", ".join(found) or "all finite"
     column = window.source.collection.column(str(spec.name)) if spec.name.representation == RAW else None
     if isinstance(column, DecodedColumn) and column.categories is not None:
         codes = np.bincount(column.values[window.rows], minlength=len(column.categories))
         words = set(column.categories[np.flatnonzero(codes)].tolist()) - {None}
         n_missing = int(codes[-1])
         return ", ".join([_amount(len(words), "category", "categories"), *_missing_of(n_missing)])
-    return ", ".join(_missing(window, spec, 0))
+    return ", ".join(_missing_of(_n_missing(window, spec)))
 
 
-def _missing(window: Window, spec: ColumnSpec, as_nan: int) -> list[str]:
-    """Return the number of nulls of a tag; those of floats were counted as NaN already."""
-    if spec.name.representation != RAW or as_nan:
-        return []
+def _n_missing(window: Window, spec: ColumnSpec) -> int:
+    """Return the number of nulls of a tag."""
+    if window.source.chain(str(spec.name)):
+        return 0
     stored = window.source.collection.table.column(str(spec.name))
     if not stored.null_count:
-        return []
+        return 0
     valid = np.asarray(stored.is_valid().to_numpy())
-    return _missing_of(count(window.rows) - int(valid[window.rows].sum()))
+    return count(window.rows) - int(valid[window.rows].sum())
+
+
+def _bad(n_nan: int, n_infinite: int) -> list[str]:
+    return [f"{n_nan:,} NaN"] * bool(n_nan) + [f"{n_infinite:,} infinite"] * bool(n_infinite)
 
 
 def _missing_of(n_missing: int) -> list[str]:
@@ -112,7 +119,8 @@ def _missing_of(n_missing: int) -> list[str]:
 
 
 def _non_finite(window: Window, spec: ColumnSpec) -> tuple[int, int]:
-    n_nan = n_infinite = 0
+    # NumPy sees a null as NaN.
+    n_nan, n_infinite = -_n_missing(window, spec), 0
     for block in _blocks(window.rows, spec):
         values = window.source.take(str(spec.name), block)
         finite = np.isfinite(values)
@@ -127,8 +135,7 @@ def _bad_among(window: Window, specs: list[ColumnSpec]) -> str:
     counts = [
         _non_finite(window, spec) for spec in specs if spec.dtype is not None and spec.dtype.kind == "f"
     ]
-    n_nan, n_infinite = sum(one[0] for one in counts), sum(one[1] for one in counts)
-    found = [f"{n_nan:,} NaN"] * bool(n_nan) + [f"{n_infinite:,} infinite"] * bool(n_infinite)
+    found = _bad(sum(one[0] for one in counts), sum(one[1] for one in counts))
     return f" ({', '.join(found)} in them)" if found else ""
 
 
