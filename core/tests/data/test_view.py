@@ -329,3 +329,21 @@ def test_samples_are_found_as_by_looking_at_each(own, wanted):
 
     assert found.tolist() == [number in own for number in wanted]
     assert positions[found].tolist() == [own.index(number) for number in wanted if number in own]
+
+
+def test_what_somebody_writes_into_rows_changes_no_split():
+    fs = cells()
+    fs.split_random(ratios={"train": 0.7, "test": 0.3}, seed=0)
+    before = fs["train"].rows.tolist()
+    for rows in (
+        fs["train"].rows,
+        fs["train"].row_index,
+        fs.take([3, 1, 2]).take([0, 1]).rows,
+        fs.view().rows,
+    ):
+        with pytest.raises(ValueError, match="read-only"):
+            rows[0] = 0
+        with pytest.raises(ValueError, match="read-only"):
+            rows.sort()
+
+    assert fs["train"].rows.tolist() == before

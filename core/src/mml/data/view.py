@@ -54,6 +54,9 @@ class FeatureSetView(ColumnAccess, Splittable, Invertible):
         split: str | None = None,
     ) -> None:
         self._featureset = featureset
+        if isinstance(rows, np.ndarray):
+            # Handed out as they are: what somebody writes there would change a split.
+            rows.flags.writeable = False
         self._rows = rows
         self._columns = columns
         self._split = split
@@ -81,8 +84,10 @@ class FeatureSetView(ColumnAccess, Splittable, Invertible):
 
     @property
     def rows(self) -> np.ndarray:
-        """Absolute row numbers in the parent, int64 of shape ``(n,)``."""
-        return as_array(self._rows)
+        """Absolute row numbers in the parent, int64 of shape ``(n,)``; read-only."""
+        rows = as_array(self._rows)
+        rows.flags.writeable = False
+        return rows
 
     @property
     def row_index(self) -> Rows:
