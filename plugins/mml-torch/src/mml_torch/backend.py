@@ -19,6 +19,10 @@ from mml_torch.losses import wrap_loss
 from mml_torch.ops import TorchOps
 from mml_torch.program import TorchProgram
 
+# The CPU computes in bfloat16 everywhere, some of them slowly; of accelerators only those that have it.
+_PRECISIONS = (
+    ("float32", "bf16") if not torch.cuda.is_available() or torch.cuda.is_bf16_supported() else ("float32",)
+)
 _DEVICES = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
 
 
@@ -27,7 +31,12 @@ class TorchBackend(ComputeBackend):
 
     name: ClassVar[str] = "torch"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        gradients=True, deterministic=True, devices=_DEVICES, dlpack=True
+        gradients=True,
+        deterministic=True,
+        devices=_DEVICES,
+        dlpack=True,
+        precisions=_PRECISIONS,
+        compiler=True,
     )
     ops = TorchOps()
 

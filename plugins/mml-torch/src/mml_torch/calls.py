@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from mml.backends import Call, Segment, SegmentLoss
@@ -17,6 +18,9 @@ from mml_torch.ops import TorchOps
 
 Values = dict[str, Tensor]
 Fetch = Callable[[Values, int], Tensor]
+
+# Beside the step's values, under a name that no value has: what losses with a `context` receive.
+CONTEXT = "/context"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +52,14 @@ def compile_calls(segment: Segment, ops: TorchOps) -> tuple[list[CompiledCall], 
     constant: list[CompiledCall] = []
     learning: list[CompiledCall] = []
     reached: set[str] = set()
+    jitted: dict[int, nn.Module] = {}
     for call in segment.calls:
         module = None if call.model is None else call.model.native
-        compiled = CompiledCall(call.key, call.rows, module, _guarded(_call(call, columns, ops), call))
+        runs = module
+        if module is not None and segment.jit_compile:
+            runs = jitted.setdefault(id(module), torch.compile(module))
+        run = _guarded(_call(call, columns, ops, runs), call)
+        compiled = CompiledCall(call.key, call.rows, module, run)
         if segment.mode == "train" and (call.learns or reached.intersection(call.sources)):
             reached.add(call.key)
             learning.append(compiled)
@@ -67,7 +76,7 @@ def compile_losses(segment: Segment) -> list[CompiledLoss]:
             loss.rows,
             float(loss.weight),
             bool(getattr(loss.function, "is_sum", False)),
-            _guarded_loss(_loss(loss, columns), loss),
+            _guarded_loss(_loss(loss, columns, widened=segment.precision == "bf16"), loss),
         )
         for loss in segment.losses
     ]
@@ -89,13 +98,14 @@ def _fetch(name: str, column: int, wanted: int) -> Fetch:
     return cut
 
 
-def _call(call: Call, columns: dict[str, int], ops: TorchOps) -> Callable[[Values, int], Tensor]:
+def _call(
+    call: Call, columns: dict[str, int], ops: TorchOps, module: nn.Module | None
+) -> Callable[[Values, int], Tensor]:
     fetches = [_fetch(name, columns[name], call.rows) for name in call.sources]
     if call.merge is not None:
         merge = call.merge.merge
         return lambda values, count: merge(ops, [fetch(values, count) for fetch in fetches])
-    assert call.model is not None  # a call has a model or a merge: the segment's own invariant
-    module: nn.Module = call.model.native
+    assert module is not None  # a call has a model or a merge: the segment's own invariant
     source, fetch = call.sources[0], fetches[0]
     if columns[source] == call.rows:
         return lambda values, count: module(values[source])  # noqa: ARG005 -- one signature for both
@@ -109,22 +119,26 @@ def _guarded(run: Callable[[Values, int], Tensor], call: Call) -> Callable[[Valu
         except MMLError as error:
             raise error.located({"node": call.node}) from error.__cause__
         except Exception as cause:
+            in_compiler = type(cause).__module__.startswith("torch._")
             raise ModelError(
-                f"The node failed: {cause}", where={"node": call.node}, found=_described(values, call.sources)
+                f"The node failed: {cause}",
+                where={"node": call.node},
+                found=_described(values, call.sources),
+                hint="Leave jit_compile out of the graph." if in_compiler else None,
             ) from cause
 
     return guarded
 
 
-def _loss(loss: SegmentLoss, columns: dict[str, int]) -> Callable[[Values, int], Tensor]:
+def _loss(loss: SegmentLoss, columns: dict[str, int], *, widened: bool) -> Callable[[Values, int], Tensor]:
     function: Callable[..., Tensor] = loss.function
     fetches = [_fetch(name, columns[name], loss.rows) for name in loss.arguments]
-    compute = _called(function, fetches, loss.keywords)
+    if widened:
+        fetches = [_widened(fetch) for fetch in fetches]
+    compute = _called(function, fetches, loss)
     if loss.sample_weight is None:
         return compute
-    by_row = _called(
-        lambda *args, **named: function(*args, reduction="none", **named), fetches, loss.keywords
-    )
+    by_row = _called(lambda *args, **named: function(*args, reduction="none", **named), fetches, loss)
     fetch_weights = _fetch(loss.sample_weight, columns[loss.sample_weight], loss.rows)
     is_sum = bool(getattr(function, "is_sum", False))
 
@@ -136,16 +150,39 @@ def _loss(loss: SegmentLoss, columns: dict[str, int]) -> Callable[[Values, int],
     return weighted
 
 
+def _widened(fetch: Fetch) -> Fetch:
+    """Let losses compute in float32 what the models computed in half of it."""
+
+    def read(values: Values, count: int) -> Tensor:
+        value = fetch(values, count)
+        return value.float() if value.dtype is torch.bfloat16 else value
+
+    return read
+
+
 def _called(
-    function: Callable[..., Tensor], fetches: list[Fetch], keywords: tuple[str, ...]
+    function: Callable[..., Tensor], fetches: list[Fetch], loss: SegmentLoss
 ) -> Callable[[Values, int], Tensor]:
-    if keywords:
-        named = list(zip(keywords, fetches, strict=True))
+    if loss.context:
+        return _called_with_context(function, fetches, loss.keywords)
+    if loss.keywords:
+        named = list(zip(loss.keywords, fetches, strict=True))
         return lambda values, count: function(**{key: fetch(values, count) for key, fetch in named})
     if len(fetches) == 2:
         first, second = fetches
         return lambda values, count: function(first(values, count), second(values, count))
     return lambda values, count: function(*[fetch(values, count) for fetch in fetches])
+
+
+def _called_with_context(
+    function: Callable[..., Tensor], fetches: list[Fetch], keywords: tuple[str, ...]
+) -> Callable[[Values, int], Tensor]:
+    def call(values: Values, count: int) -> Tensor:
+        read = [fetch(values, count) for fetch in fetches]
+        named = dict(zip(keywords, read, strict=True)) if keywords else {}
+        return function(*([] if keywords else read), **named, context=values[CONTEXT])
+
+    return call
 
 
 def _guarded_loss(run: Callable[[Values, int], Tensor], loss: SegmentLoss) -> Callable[[Values, int], Tensor]:

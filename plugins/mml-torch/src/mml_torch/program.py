@@ -7,7 +7,9 @@ alone, never on the block or range that it is part of.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from mml.backends import Block, BlockResult, Controls, Program, Segment
 from mml.errors import BackendError, LossError, listed
 from mml_torch import random_state
 from mml_torch.base_model import TorchBaseModel
-from mml_torch.calls import CompiledCall, Values, compile_calls, compile_losses
+from mml_torch.calls import CONTEXT, CompiledCall, Values, compile_calls, compile_losses
 from mml_torch.learner import Learner
 from mml_torch.modes import ModeSwitch
 from mml_torch.staging import StagedBlock, stage
@@ -82,6 +84,11 @@ class TorchProgram(Program):
         learning_modules = {node: module for node, module in modules.items() if node in learning}
         _refuse_shared(segment, modules, learning)
         self.learners = [Learner(one, learning_modules, backend.ops) for one in segment.optimizers]
+        self.tells_context = any(loss.context for loss in segment.losses)
+        self.is_bf16 = segment.precision == "bf16"
+        self.precision = (
+            partial(torch.autocast, self.device.type, torch.bfloat16) if self.is_bf16 else nullcontext
+        )
         self.missing = torch.full((), torch.nan, device=self.device)
 
     def stage(self, block: Block) -> StagedBlock:
@@ -126,15 +133,22 @@ class TorchProgram(Program):
         for step, seed, rate, apply, window in zip(steps, seeds, rates, applied, windows, strict=True):
             random_state.seed_generators(seed, self.device)
             rows, values = staged.rows[step], dict(staged.values[step])
-            self._forward(values, rows)
-            total = self._losses(values, rows, window, losses)
+            if self.tells_context:
+                values[CONTEXT] = None if controls.contexts is None else controls.contexts[step]
+            # For one step at a time: autocasting keeps its copies of the weights until it ends.
+            with self.precision():
+                self._forward(values, rows)
+                total = self._losses(values, rows, window, losses)
             for key, kept in outputs.items():
                 value = values.get(key)
-                kept.append(None if value is None else value.detach())
+                kept.append(None if value is None else self._recorded(value))
             if self.trains:
                 if total is not None and not total.requires_grad:
                     self._refuse_detached(values)
                 self._learn(_gradients(total, variables), rate, apply)
+
+    def _recorded(self, value: Tensor) -> Tensor:
+        return value.detach().float() if value.dtype is torch.bfloat16 and self.is_bf16 else value.detach()
 
     def _forward(self, values: Values, rows: list[int]) -> None:
         if self.constant:
