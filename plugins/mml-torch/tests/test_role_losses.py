@@ -73,3 +73,16 @@ def test_contrastive_by_name_learns_from_the_labels_of_both_roles():
     phase = mml.TrainPhase.from_split("train", split=None, sampler=sampler, losses=[applied], n_epochs=25)
     losses = _experiment().run_phase(phase).metrics().where(name="train_loss").values
     assert losses[-1] < 0.1 * losses[0]
+
+
+def test_a_loss_with_a_context_learns_and_sees_each_step():
+    seen = []
+
+    def curriculum(outputs, others, context):
+        seen.append((context.epoch, context.batch))
+        return ((outputs - others) ** 2).sum(dim=1) * (1.0 + context.epoch)
+
+    with mml.ExperimentContext().activate():
+        made = _experiment("sgd")
+        made.run_phase(_phase(curriculum, ["outputs.anchor", "outputs.positive"], 2))
+    assert seen == [(epoch, batch) for epoch in range(2) for batch in range(4)]

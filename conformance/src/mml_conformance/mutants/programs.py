@@ -100,8 +100,8 @@ class AccumulatesMeans(DefaultProgram):
 class EveryLossLives(DefaultProgram):
     """Lets nodes learn also where none of their losses has a live row."""
 
-    def _reached_segment(self, live: tuple[bool, ...]) -> Segment:
-        return super()._reached_segment((True,) * len(live))
+    def _reached(self, segment: Segment, live: tuple[bool, ...]) -> Segment:
+        return super()._reached(segment, (True,) * len(live))
 
 
 class UpdatesWithoutRows(ReferenceBackend):

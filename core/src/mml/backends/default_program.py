@@ -8,12 +8,13 @@ among the optimizer's slots, so that a checkpoint taken there resumes to the bit
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mml.backends.program import Block, BlockResult, Controls, Program
-from mml.backends.segment import Segment, SegmentOptimizer
+from mml.backends.segment import Call, Segment, SegmentOptimizer
 from mml.errors import BackendError, StateError, listed
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class DefaultProgram(Program):
             )
         self.backend = backend
         self.segment = segment
-        self._variants: dict[tuple[bool, ...], Segment] = {}
+        self._learning: dict[tuple[bool, ...], tuple[Call, ...]] = {}
         self.models: dict[str, BaseModel] = {
             call.node: call.model for call in segment.calls if call.model is not None
         }
@@ -80,7 +81,7 @@ class DefaultProgram(Program):
         return BlockResult(losses=losses, outputs=outputs)
 
     def _step(self, staged: Block, step: int, controls: Controls) -> StepGradients:
-        rows = staged.rows[step]
+        rows, segment = staged.rows[step], self._told(step, controls)
         values = {
             entry.name: staged.values[entry.name][step]
             for entry in self.segment.inputs
@@ -88,9 +89,9 @@ class DefaultProgram(Program):
         }
         seed = int(controls.seeds[step])
         if self.segment.mode == "eval":
-            return self.backend.forward(self.segment, values, rows, seed=seed)
+            return self.backend.forward(segment, values, rows, seed=seed)
         scales = self._scales(rows, step, controls)
-        segment = self._reached_segment(tuple(bool(rows[loss.rows]) for loss in self.segment.losses))
+        segment = self._reached(segment, tuple(bool(rows[loss.rows]) for loss in self.segment.losses))
         result = self.backend.gradients(segment, values, rows, seed=seed, scales=scales)
         for index, optimizer in enumerate(self.segment.optimizers):
             self._update(
@@ -101,18 +102,28 @@ class DefaultProgram(Program):
             )
         return result
 
-    def _reached_segment(self, live: tuple[bool, ...]) -> Segment:
+    def _told(self, step: int, controls: Controls) -> Segment:
+        """Return the segment with this step's context in the losses that take one."""
+        if not any(loss.context for loss in self.segment.losses):
+            return self.segment
+        context = None if controls.contexts is None else controls.contexts[step]
+        losses = tuple(
+            replace(loss, function=partial(loss.function, context=context)) if loss.context else loss
+            for loss in self.segment.losses
+        )
+        return replace(self.segment, losses=losses)
+
+    def _reached(self, segment: Segment, live: tuple[bool, ...]) -> Segment:
         """Let only calls learn that a loss with live rows reaches: others would move running statistics."""
         if all(live):
-            return self.segment
-        if live not in self._variants:
+            return segment
+        if live not in self._learning:
             losses = [loss for loss, counts in zip(self.segment.losses, live, strict=True) if counts]
             reached = self.segment.reached_by(losses)
-            calls = tuple(
+            self._learning[live] = tuple(
                 replace(call, learns=call.learns and call.key in reached) for call in self.segment.calls
             )
-            self._variants[live] = replace(self.segment, calls=calls)
-        return self._variants[live]
+        return replace(segment, calls=self._learning[live])
 
     def _scales(self, rows: np.ndarray, step: int, controls: Controls) -> list[float]:
         scales = []

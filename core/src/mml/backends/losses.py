@@ -15,6 +15,9 @@ from mml.backends.ops import ArrayOps
 from mml.backends.segment import SegmentLoss
 from mml.errors import LossError, MMLError, ShapeError
 
+# The keyword under which a callable receives a step's context, which is no array.
+_CONTEXT = "context"
+
 
 class CanonicalLoss:
     """A formula over array operations, reduced over rows by the suite's one rule: the mean over live rows.
@@ -54,6 +57,7 @@ class CallableLoss:
 
     def __call__(self, *values: Any, reduction: str = "mean", **named: Any) -> Any:
         """Compute the loss of values of shape ``(rows, ...)``."""
+        arrays = [*values, *(value for key, value in named.items() if key != _CONTEXT)]
         try:
             result = self.function(*values, **named)
         except MMLError:
@@ -61,7 +65,7 @@ class CallableLoss:
         except Exception as cause:
             raise LossError(
                 f"The loss {self.function!r} raised {type(cause).__name__}: {cause}",
-                found=f"values of shapes {[tuple(one.shape) for one in (*values, *named.values())]}",
+                found=f"values of shapes {[tuple(one.shape) for one in arrays]}",
             ) from cause
         shape = getattr(result, "shape", None)
         if shape is None:
@@ -69,7 +73,7 @@ class CallableLoss:
                 f"The loss {self.function!r} returned {type(result).__name__}, not an array.",
                 expected="an array of the backend: a scalar, or one value a row",
             )
-        rows = next(iter([*values, *named.values()])).shape[0]
+        rows = arrays[0].shape[0]
         if len(shape) > 0 and shape[0] != rows:
             raise LossError(
                 f"The loss {self.function!r} returned neither one number nor one value a row.",

@@ -131,6 +131,7 @@ class LossPlacement:
             rows=rows,
             keywords=loss.keywords,
             sample_weight=None if weights is None else self.names.gathered(weights, inputs),
+            context=loss.loss.takes_context,
         )
 
     def rows(self, loss: AppliedLoss) -> int:

@@ -67,8 +67,7 @@ class BlockSource:
         """Return a block's data and controls; arrays that nobody gathered yet are gathered when needed."""
         running = self._running
         fed = self._taken(contexts) if contexts is self._ahead else _ordered(running.execution.feed, contexts)
-        first = contexts[0]
-        return LoadedBlock(fed, running.controls.for_block(fed, epoch=first.epoch, first_batch=first.batch))
+        return LoadedBlock(fed, running.controls.for_block(fed, contexts))
 
     def look_ahead(self, contexts: Contexts, block: LoadedBlock) -> None:
         """Begin to gather the block after this one where that pays; never beyond the end of an epoch."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -36,11 +37,16 @@ class StepControls:
         self._epoch_steps = np.asarray(epoch_steps, dtype=np.int64)
         self._starts = {1: _starts(self._epoch_steps)}
 
-    def for_block(self, fed: FedBlock, *, epoch: int, first_batch: int) -> list[Controls]:
-        """Return one `Controls` a segment for consecutive steps of one epoch."""
+    def for_block(self, fed: FedBlock, contexts: Sequence[Any]) -> list[Controls]:
+        """Return one `Controls` a segment for consecutive steps of one epoch, given by their contexts."""
+        epoch, first_batch = contexts[0].epoch, contexts[0].batch
         start = int(self._starts[1][epoch]) + first_batch
         seeds = derive_seeds(self._seed, "steps", start=start, count=fed.n_steps)
-        return [self._of(planned, fed, epoch, first_batch, seeds) for planned in self._plan.segments]
+        found = [self._of(planned, fed, epoch, first_batch, seeds) for planned in self._plan.segments]
+        for planned, controls in zip(self._plan.segments, found, strict=True):
+            if any(loss.context for loss in planned.segment.losses):
+                controls.contexts = contexts
+        return found
 
     def epoch_length(self, epoch: int) -> int:
         """Return the number of steps of an epoch."""

@@ -23,7 +23,8 @@ class AppliedLoss:
     Parameters
     ----------
     loss : Loss, str, type or callable
-        What to compute.
+        What to compute. A callable with a parameter ``context`` receives the `ExecutionContext` of the step
+        there: its phase, epoch, batch and inputs; outputs and losses are not in it yet.
     on : node, reference or str
         The node that predicts.
     inputs : sequence or mapping

@@ -56,6 +56,22 @@ class Loss:
         name = getattr(self.loss, "__name__", type(self.loss).__name__)
         return "lambda" if name == "<lambda>" else str(name)
 
+    @property
+    def takes_context(self) -> bool:
+        """Whether it is a callable with a parameter ``context``, which receives each step's context."""
+        target = self.loss
+        if isinstance(target, str):
+            component = registry("losses").resolve(target, backend=self.backend)
+            # What plugins register are formulas and classes, which take no context.
+            if component.plugin:
+                return False
+            target = component.load()
+        called = target.__call__ if isinstance(target, type) else target
+        try:
+            return "context" in inspect.signature(called).parameters
+        except (TypeError, ValueError):
+            return False
+
     def resolve(self, backend: ComputeBackend) -> LossFunction:
         """Return the function that programs of this backend call, the same object each time.
 
