@@ -90,8 +90,12 @@ def test_unknown_uuids_are_named():
         FS.take([1, 2]).take_sample_uuids(FS.sample_uuids[[1, 3]])
     with pytest.raises(DataError, match="not in this view"):
         FS.take([]).take_sample_uuids(FS.sample_uuids[:1])
-    with pytest.raises(DataError, match="no sample UUIDs"):
-        FS.take_sample_uuids(["no uuid"])
+    for bad in (["no uuid"], [16], 16, [None], [b"short"], b"sixteen bytes it"):
+        with pytest.raises(DataError, match="no sample UUIDs") as caught:
+            FS.take_sample_uuids(bad)
+        assert caught.value.where == "FeatureSet 'cells'"
+    with pytest.raises(DataError, match="no order"):
+        FS.take_sample_uuids({one.tobytes() for one in FS.sample_uuids[:2]})
     assert FS.take_sample_uuids([]).rows.tolist() == []
 
 

@@ -128,15 +128,15 @@ class FeatureSetView(ColumnAccess, Splittable, Invertible):
         DataError
             If one is not in the view.
         """
-        wanted = _uuid_array(uuids)
-        positions, found = positions_of(wanted, self.sample_uuids)
-        if not found.all():
-            absent = uuid_module.UUID(bytes=wanted[~found][0].tobytes())
-            raise DataError(
-                f"{int((~found).sum())} of {len(wanted)} samples are not in this view.",
-                where={"view": self.label},
-                found=f"no {absent}",
-            )
+        with self._reading():
+            wanted = _uuid_array(uuids)
+            positions, found = positions_of(wanted, self.sample_uuids)
+            if not found.all():
+                absent = uuid_module.UUID(bytes=wanted[~found][0].tobytes())
+                raise DataError(
+                    f"{int((~found).sum())} of {len(wanted)} samples are not in this view.",
+                    found=f"no {absent}",
+                )
         return self._at(positions)
 
     def take_union(self, other: FeatureSetView | FeatureSet) -> FeatureSetView:
@@ -265,13 +265,10 @@ def _as_view(other: Any) -> FeatureSetView:
 def _uuid_array(uuids: Any) -> np.ndarray:
     if isinstance(uuids, np.ndarray) and uuids.dtype == np.uint8 and uuids.ndim == 2 and uuids.shape[1] == 16:
         return uuids
+    if isinstance(uuids, (set, frozenset)):
+        raise DataError("A set of UUIDs has no order.", hint="Pass a list: samples come in its order.")
     try:
-        parts = [
-            one.bytes
-            if isinstance(one, uuid_module.UUID)
-            else (bytes(one) if not isinstance(one, str) else uuid_module.UUID(one).bytes)
-            for one in uuids
-        ]
+        parts = [_uuid_bytes(one) for one in uuids]
         return np.frombuffer(b"".join(parts), dtype=np.uint8).reshape(len(parts), 16)
     except (TypeError, ValueError) as cause:
         raise DataError(
@@ -279,3 +276,11 @@ def _uuid_array(uuids: Any) -> np.ndarray:
             expected="uint8 of shape (k, 16), or UUIDs as objects, hexadecimal strings or 16 bytes",
             found=repr(uuids)[:80],
         ) from cause
+
+
+def _uuid_bytes(uuid: Any) -> bytes:
+    if isinstance(uuid, str):
+        return uuid_module.UUID(uuid).bytes
+    if isinstance(uuid, int):
+        raise TypeError("an integer is no UUID")
+    return uuid.bytes if isinstance(uuid, uuid_module.UUID) else bytes(uuid)
