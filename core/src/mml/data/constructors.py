@@ -171,7 +171,8 @@ class Constructible(ABC):
         ColumnError
             If a file does not have a column; near misses are listed.
         DataError
-            If a file is missing, damaged or of another kind, and as in :meth:`from_dict`.
+            If a file is missing, damaged or of another kind, or has a column in another type than the files
+            before it; and as in :meth:`from_dict`.
         """
         keys = _keys(feature_keys, target_keys, tag_keys)
         return cls._ingest(label, lambda: _from_table(read_parquet(path, _flat(keys)), keys, path))
@@ -200,17 +201,18 @@ class Constructible(ABC):
             Which columns go into which domain.
         dtypes : mapping of str to dtype, optional
             NumPy dtypes (or ``"string"``) of columns; the types of others are inferred from all of their
-            rows, numbers as int64 or float64.
+            rows, numbers as int64, as uint64 where integers go beyond it, or as float64.
         delimiter : str
-            What separates cells.
+            What separates cells: one ASCII character.
 
         Raises
         ------
         ColumnError
             If the file does not have a column; near misses are listed.
         DataError
-            If the file is missing or no CSV file; for a cell that does not fit its column, with its line; and
-            as in :meth:`from_dict`. An empty cell is a missing value.
+            If the file is missing, no CSV file or not in UTF-8; for a cell that does not fit its column, with
+            its line; and as in :meth:`from_dict`. An empty cell is a missing value, and in a file of one
+            column an empty line is one.
         """
         from mml.data.csv_files import read_csv
 

@@ -7,17 +7,15 @@ empty text.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from mml.data.columns_given import refuse_repeated, require_known
+from mml.data.csv_lines import CsvFile, no_utf8
 from mml.data.table_files import FilePath, existing, reading
 from mml.errors import DataError
-
-_MISSING = ["", "NA", "N/A", "null", "NULL"]
 
 
 def read_csv(
@@ -38,50 +36,41 @@ def read_csv(
     delimiter : str
         What separates cells.
     """
-    from pyarrow import csv
-
-    file = existing(path)
+    where = existing(path)
     wanted = list(dict.fromkeys(names))
-    with reading(file, "CSV"):
-        if len(delimiter) != 1:
-            raise DataError("Cells are separated by one character.", found=repr(delimiter))
-        parse = csv.ParseOptions(delimiter=delimiter)
-        header = _names(file, delimiter)
-        refuse_repeated(header)
-        require_known([*wanted, *dtypes], header)
-        convert = _conversion(wanted, {key: _arrow_type(key, dtype) for key, dtype in dtypes.items()})
+    with reading(where, "CSV"):
         try:
-            table = csv.read_csv(file, parse_options=parse, convert_options=convert)
-        except pa.ArrowInvalid:
-            _name_the_cell(file, parse, dtypes)
-            # One thread knows the numbers of the lines that it reads, and names them in its error.
-            one_thread = csv.ReadOptions(use_threads=False)
-            table = csv.read_csv(file, read_options=one_thread, parse_options=parse, convert_options=convert)
+            file = CsvFile.of(where, delimiter)
+            refuse_repeated(file.header)
+            require_known([*wanted, *dtypes], file.header)
+            types = {key: _arrow_type(key, dtype) for key, dtype in dtypes.items()}
+            table = _with_large_integers(file, _read(file, wanted, types), inferred=set(wanted) - set(types))
+        except UnicodeDecodeError as cause:
+            raise no_utf8() from cause
         for key in numeric:
             if key not in dtypes and pa.types.is_string(table.schema.field(key).type):
-                _refuse_text_among_numbers(key, table.column(key))
+                _refuse_text_among_numbers(file, key, table.column(key))
         return table
 
 
-def _names(file: Path, delimiter: str) -> list[str]:
-    """Return the names in the first line; broken lines below it are for the reader of the values."""
-    from pyarrow import csv
-
-    parse = csv.ParseOptions(delimiter=delimiter, invalid_row_handler=lambda _: "skip")
-    with csv.open_csv(file, parse_options=parse) as start:
-        return list(start.schema.names)
-
-
-def _conversion(names: list[str], types: Mapping[str, pa.DataType]) -> Any:
-    from pyarrow import csv
-
-    return csv.ConvertOptions(
-        include_columns=names,
-        column_types=dict(types),
-        null_values=_MISSING,
-        strings_can_be_null=True,
-        quoted_strings_can_be_null=False,
-    )
+def _read(file: CsvFile, wanted: list[str], types: Mapping[str, pa.DataType]) -> pa.Table:
+    halves = [key for key in wanted if types.get(key) == pa.float16()]
+    # Arrow's reader makes no half floats; rounding a double once more gives what rounding the text gives.
+    asked = {key: pa.float64() if key in halves else types.get(key) for key in wanted}
+    try:
+        table = file.read(asked)
+    except pa.ArrowInvalid as cause:
+        if "UTF8" in str(cause):
+            raise no_utf8() from cause
+        _name_the_cell(file, {key: kind for key, kind in asked.items() if kind is not None})
+        table = file.read(asked, one_thread=True)
+    for field in table.schema:
+        # What Arrow infers for text in another encoding.
+        if pa.types.is_binary(field.type) and field.name not in types:
+            raise no_utf8(field.name)
+    for key in halves:
+        table = table.set_column(wanted.index(key), key, _halves(file, key, table.column(key)))
+    return table
 
 
 def _arrow_type(key: str, dtype: Any) -> pa.DataType:
@@ -97,30 +86,63 @@ def _arrow_type(key: str, dtype: Any) -> pa.DataType:
         ) from cause
 
 
-def _name_the_cell(file: Path, parse: Any, dtypes: Mapping[str, Any]) -> None:
-    """Raise DataError for the first cell that is not of the type asked for."""
-    from pyarrow import csv
+def _halves(file: CsvFile, key: str, column: pa.ChunkedArray) -> pa.Array:
+    doubles = column.to_numpy()
+    with np.errstate(over="ignore"):
+        halves = doubles.astype(np.float16)
+    too_large = np.isinf(halves) & np.isfinite(doubles)
+    if too_large.any():
+        row = int(np.argmax(too_large))
+        cell = file.read({key: pa.string()}).column(key)[row].as_py()
+        raise _misfit(file, key, cell, row, expected="float16, which ends at 65504")
+    return pa.array(halves, mask=column.is_null().to_numpy())
 
-    if not dtypes:
+
+def _with_large_integers(file: CsvFile, table: pa.Table, *, inferred: set[str]) -> pa.Table:
+    """Return a table in which columns of integers that Arrow took for floats are uint64."""
+    floats = [
+        field.name for field in table.schema if field.name in inferred and pa.types.is_float64(field.type)
+    ]
+    large = [key for key in floats if (np.abs(table.column(key).to_numpy()) >= 2.0**63).any()]
+    if not large:
+        return table
+    import pyarrow.compute as pc
+
+    texts = file.read(dict.fromkeys(large, pa.string()))
+    for key in large:
+        cells = pc.utf8_trim_whitespace(texts.column(key))
+        if not pc.all(pc.match_substring_regex(cells, r"^[-+]?[0-9]+$")).as_py():
+            continue
+        row = _first_misfit(cells, pa.uint64())
+        if row is not None:
+            if cells[row].as_py().startswith("-"):
+                # Below zero are some, so those beyond int64 are the ones that no type holds beside them.
+                row = _first_misfit(cells, pa.int64()) or 0
+            raise _misfit(file, key, cells[row].as_py(), row, expected="integers of 64 bits", other="float64")
+        table = table.set_column(table.schema.get_field_index(key), key, cells.cast(pa.uint64()))
+    return table
+
+
+def _name_the_cell(file: CsvFile, types: Mapping[str, pa.DataType]) -> None:
+    """Raise DataError for the first cell that is not of the type asked for."""
+    if not types:
         return
-    as_text = _conversion(list(dtypes), dict.fromkeys(dtypes, pa.string()))
     try:
-        table = csv.read_csv(file, parse_options=parse, convert_options=as_text)
+        table = file.read(dict.fromkeys(types, pa.string()))
     except pa.ArrowInvalid:
         return  # the lines themselves are broken; the caller's reader says which
-    for key, dtype in dtypes.items():
-        kind = _arrow_type(key, dtype)
+    for key, kind in types.items():
         row = _first_misfit(table.column(key), kind)
         if row is not None:
-            raise _misfit(key, table.column(key)[row].as_py(), row, expected=str(kind))
+            raise _misfit(file, key, table.column(key)[row].as_py(), row, expected=str(kind))
 
 
-def _refuse_text_among_numbers(key: str, column: pa.ChunkedArray) -> None:
+def _refuse_text_among_numbers(file: CsvFile, key: str, column: pa.ChunkedArray) -> None:
     filled = column.drop_null()
     if len(filled) and _first_misfit(filled.slice(0, 1), pa.float64()) is None:
         row = _first_misfit(column, pa.float64())
         if row is not None:
-            raise _misfit(key, column[row].as_py(), row, expected="a number, as in the rows before")
+            raise _misfit(file, key, column[row].as_py(), row, expected="a number, as in the rows before")
 
 
 def _first_misfit(column: pa.ChunkedArray, kind: pa.DataType) -> int | None:
@@ -145,12 +167,13 @@ def _converts(column: pa.ChunkedArray, kind: pa.DataType) -> bool:
     return True
 
 
-def _misfit(key: str, value: str, row: int, *, expected: str) -> DataError:
+def _misfit(
+    file: CsvFile, key: str, value: str, row: int, *, expected: str, other: str = "string"
+) -> DataError:
     return DataError(
         f"{key!r} holds {value!r} in row {row}.",
-        # Row 0 stands in line 2, below the names; a quoted cell with line breaks moves what follows.
-        where={"column": key, "row": row, "line": row + 2},
+        where={"column": key, "row": row, "line": file.line_of(row)},
         expected=expected,
         found=repr(value),
-        hint=f"Mend the cell, or read the column as it is: dtypes={{{key!r}: 'string'}}.",
+        hint=f"Mend the cell, or read the column as it is: dtypes={{{key!r}: {other!r}}}.",
     )
