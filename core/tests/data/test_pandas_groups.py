@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
+import fractions
+
 import numpy as np
 import pandas
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,6 +95,87 @@ def test_the_index_of_a_frame_does_not_matter():
     assert made(shuffled, feature_cols="v", group_by="cell", sort_by="step") == made(
         feature_cols="v", group_by="cell", sort_by="step"
     )
+
+
+@pytest.mark.parametrize("kind", ["datetime64[ns, Europe/Paris]", "timestamp[us, tz=Asia/Tokyo][pyarrow]"])
+@pytest.mark.parametrize("interleaved", [False, True])
+def test_times_of_a_group_keep_their_zone(kind, interleaved):
+    days = pandas.Series(pandas.date_range("2024-01-01", periods=4, tz="UTC")).astype(kind)
+    frame = pandas.DataFrame({"x": days, "g": [0, 1, 0, 1] if interleaved else [0, 0, 1, 1]})
+    fs = made(frame, feature_cols="x", group_by="g")
+    stored = fs.get_features("x", fmt="arrow")["x"].type
+    rows = [[0, 2], [1, 3]] if interleaved else [[0, 1], [2, 3]]
+
+    assert stored.value_type == pa.array(days, from_pandas=True).type
+    assert fs.get_features("x").astype("M8[D]").tolist() == [
+        [datetime.date(2024, 1, 1 + row) for row in group] for group in rows
+    ]
+
+
+def test_lists_of_zoned_times_of_a_group_keep_their_zone():
+    time = datetime.datetime(2024, 2, 29, tzinfo=datetime.UTC)
+    frame = pandas.DataFrame({"x": [[time, time], [time, time]], "g": [0, 0]})
+    fs = made(frame, feature_cols="x", group_by="g")
+
+    assert fs.get_features("x").shape == (1, 2, 2)
+    assert fs.get_features("x", fmt="arrow")["x"].type.value_type.tz == "UTC"
+
+
+@pytest.mark.parametrize("options", [{}, {"group_by": "cell"}])
+@pytest.mark.parametrize("domain", ["feature_cols", "tag_cols"])
+@pytest.mark.parametrize(
+    ("values", "row"),
+    [
+        (pandas.Series([1, "a", 1, "a", 1, 1], dtype=object), 1),
+        (pandas.Series([1, 1, 1, 1, b"a", b"a"], dtype=object), 4),
+        ([fractions.Fraction(1)] * 6, 0),
+    ],
+)
+def test_a_bad_value_is_named_by_its_row_in_the_frame_however_it_is_sorted(options, domain, values, row):
+    frame = FRAME.assign(x=values, order=range(6, 0, -1))
+    with pytest.raises(DataError, match="'x'") as caught:
+        made(frame, **{"feature_cols": "v", domain: "x"}, sort_by="order", **options)
+
+    assert f"row {row}" in caught.value.where
+
+
+@pytest.mark.parametrize("options", [{}, {"group_by": "cell"}])
+@pytest.mark.parametrize("values", [pandas.array([1, 2, 3, None, 5, 6], "Int8"), [1, 2, 3, None, 5, 6]])
+def test_a_missing_value_is_named_by_its_row_in_the_frame_however_it_is_sorted(options, values):
+    times = pandas.to_datetime(pandas.Series(values), unit="s")
+    for column in (pandas.Series(values, dtype=None if hasattr(values, "dtype") else object), times):
+        frame = FRAME.assign(x=column, order=range(6, 0, -1))
+        with pytest.raises(DataError, match="'x' has a missing value in row 3"):
+            made(frame, feature_cols="x", sort_by="order", **options)
+
+
+def test_sorted_columns_keep_types_that_numpy_does_not_have():
+    frame = FRAME.assign(x=pandas.array([1, None, 3, 4, 5, 6], dtype="Int16"), order=range(6, 0, -1))
+    fs = made(frame, feature_cols="v", tag_cols=["x", "kind", "day"], sort_by="order")
+
+    assert fs.get_tags("x").tolist() == [6, 5, 4, 3, None, 1]
+    assert fs.get_tags("kind").tolist() == frame["kind"].tolist()[::-1]
+    assert fs.get_tags("day", fmt="pandas")["day"].tolist() == frame["day"].tolist()[::-1]
+
+
+LISTS = pandas.Series([[1, 2]] * 6)
+ARROW_LISTS = pandas.Series([[1, 2]] * 6, dtype=pandas.ArrowDtype(pa.list_(pa.int64())))
+
+
+@pytest.mark.parametrize("values", [LISTS, ARROW_LISTS])
+@pytest.mark.parametrize(
+    "options", [{"group_by": "x"}, {"group_by": "cell", "tag_cols": "x"}, {"group_by": ["cell", "x"]}]
+)
+def test_lists_neither_group_rows_nor_describe_groups(values, options):
+    with pytest.raises(DataError, match="'x' cannot be told apart") as caught:
+        made(FRAME.assign(x=values), feature_cols="v", **options)
+
+    assert "one number, text or time" in caught.value.expected
+
+
+def test_lists_of_arrow_do_not_sort_rows():
+    with pytest.raises(DataError, match="cannot be sorted"):
+        made(FRAME.assign(x=ARROW_LISTS), feature_cols="v", sort_by="x")
 
 
 BAD = {

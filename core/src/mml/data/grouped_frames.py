@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mml.data.chunked_columns import decode
+from mml.data.arrow_columns import tensor_array, time_zone
+from mml.data.chunked_columns import decode, take_arrow
 from mml.data.columns_given import Columns, Keys, columns_of_frame, keys_of, require_known
 from mml.data.ingest import to_column
 from mml.data.schema import TAGS, ColumnName
@@ -39,7 +40,7 @@ def columns_of_sorted_frame(frame: Any, keys: Keys, *, group_by: Any = None, sor
     order = _sorted_rows(frame, _asked(sort_by, known, "sort_by"))
     if not groups:
         for name, values in wanted:
-            yield name, values if order is None else values.iloc[order]
+            yield name, values if order is None else _rows_of(values, name, order)
         return
     grouping = _grouping(frame, groups, order)
     taken = {name.key for name, _ in wanted}
@@ -85,7 +86,7 @@ def _sorted_rows(frame: Any, keys: list[Any]) -> np.ndarray | None:
         return None
     try:
         order = frame[keys].reset_index(drop=True).sort_values(keys, kind="stable").index.to_numpy()
-    except TypeError as cause:
+    except (TypeError, ValueError, pa.ArrowException) as cause:
         raise DataError(
             f"The rows cannot be sorted by {keys!r}: {cause}", where={"argument": "sort_by"}
         ) from cause
@@ -119,7 +120,7 @@ def _group_numbers(frame: Any, keys: list[Any]) -> np.ndarray:
     """Return the number of each row's group, counted in order of first appearance."""
     numbers = np.zeros(len(frame), dtype=np.int64)
     for key in keys:
-        codes, values = frame[key].factorize()
+        codes, values = _factorized(frame[key], {"argument": "group_by"})
         if len(codes) and int(codes.min()) < 0:
             row = int(np.argmin(codes))
             raise DataError(
@@ -132,6 +133,19 @@ def _group_numbers(frame: Any, keys: list[Any]) -> np.ndarray:
     return numbers
 
 
+def _factorized(values: Any, where: dict[str, Any]) -> tuple[np.ndarray, Any]:
+    try:
+        return values.factorize()
+    except (TypeError, pa.ArrowException) as cause:
+        first_line = str(cause).partition("\n")[0]
+        raise DataError(
+            f"The values of {values.name!r} cannot be told apart: {first_line}",
+            where=where,
+            expected="one number, text or time in every row",
+            found=type(values.iloc[0]).__name__,
+        ) from cause
+
+
 def _in_order_of_appearance(numbers: np.ndarray) -> np.ndarray:
     _, first_rows, inverse = np.unique(numbers, return_index=True, return_inverse=True)
     place = np.empty(len(first_rows), dtype=np.int64)
@@ -139,9 +153,12 @@ def _in_order_of_appearance(numbers: np.ndarray) -> np.ndarray:
     return place[inverse.reshape(-1)]
 
 
-def _tensor(values: Any, name: ColumnName, grouping: _Grouping) -> np.ndarray:
+def _tensor(values: Any, name: ColumnName, grouping: _Grouping) -> np.ndarray | pa.Array:
     """Return a feature or target of ``(n_groups, rows_per_group, *shape)``."""
-    flat = _flat(values, name)
+    if _is_plain(values):
+        return grouping.arrange(values.to_numpy())
+    column = _ingested(values, name)
+    flat = decode(column).take(slice(0, len(column)))
     if flat.dtype == object:
         raise DataError(
             f"The samples of {name.key!r} would be tensors of text.",
@@ -149,20 +166,28 @@ def _tensor(values: Any, name: ColumnName, grouping: _Grouping) -> np.ndarray:
             expected="numbers, booleans or timestamps, which the rows of a group make a tensor of",
             hint="Name it among the tags where it is the same in all rows of a group.",
         )
-    return grouping.arrange(flat)
+    # As Arrow, because NumPy would lose the zone of times.
+    return tensor_array(np.ascontiguousarray(grouping.arrange(flat)), zone=time_zone(column.type))
 
 
-def _flat(values: Any, name: ColumnName) -> np.ndarray:
-    if isinstance(values.dtype, np.dtype) and values.dtype.kind != "O":
-        return np.asarray(values.to_numpy())
+def _rows_of(values: Any, name: ColumnName, rows: np.ndarray) -> Any:
+    """Return rows of a column; what is wrong with it is found, and named, before they change places."""
+    return values.iloc[rows] if _is_plain(values) else take_arrow(_ingested(values, name), rows)
+
+
+def _is_plain(values: Any) -> bool:
+    """Return whether a column holds numbers of NumPy, in which nothing can be wrong in one row alone."""
+    return isinstance(values.dtype, np.dtype) and values.dtype.kind in "biuf"
+
+
+def _ingested(values: Any, name: ColumnName) -> pa.ChunkedArray:
     column = to_column(values, name=name)
-    chunked = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
-    return decode(chunked).take(slice(0, len(chunked)))
+    return column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
 
 
 def _tag(values: Any, name: ColumnName, grouping: _Grouping, frame: Any, groups: list[Any]) -> Any:
     """Return a tag's value of each group, which is the same in all of its rows."""
-    codes = grouping.arrange(np.asarray(values.factorize()[0]))
+    codes = grouping.arrange(np.asarray(_factorized(values, {"column": str(name)})[0]))
     varies = (codes != codes[:, :1]).any(axis=1)
     if varies.any():
         row = int(grouping.first_rows[int(np.argmax(varies))])
@@ -172,7 +197,7 @@ def _tag(values: Any, name: ColumnName, grouping: _Grouping, frame: Any, groups:
             expected="one value per group, because a tag is a scalar of its sample",
             hint="Name it among the features to keep all values, or group by it as well.",
         )
-    return values.iloc[grouping.first_rows]
+    return _rows_of(values, name, grouping.first_rows)
 
 
 def _shown(frame: Any, keys: list[Any], row: int) -> str:
