@@ -135,7 +135,7 @@ def _group_numbers(frame: Any, keys: list[Any]) -> np.ndarray:
 
 def _factorized(values: Any, where: dict[str, Any]) -> tuple[np.ndarray, Any]:
     try:
-        return values.factorize()
+        codes, distinct = values.factorize()
     except (TypeError, pa.ArrowException) as cause:
         first_line = str(cause).partition("\n")[0]
         raise DataError(
@@ -144,6 +144,7 @@ def _factorized(values: Any, where: dict[str, Any]) -> tuple[np.ndarray, Any]:
             expected="one number, text or time in every row",
             found=type(values.iloc[0]).__name__,
         ) from cause
+    return np.asarray(codes), distinct
 
 
 def _in_order_of_appearance(numbers: np.ndarray) -> np.ndarray:
@@ -187,7 +188,7 @@ def _ingested(values: Any, name: ColumnName) -> pa.ChunkedArray:
 
 def _tag(values: Any, name: ColumnName, grouping: _Grouping, frame: Any, groups: list[Any]) -> Any:
     """Return a tag's value of each group, which is the same in all of its rows."""
-    codes = grouping.arrange(np.asarray(_factorized(values, {"column": str(name)})[0]))
+    codes = grouping.arrange(_factorized(values, {"column": str(name)})[0])
     varies = (codes != codes[:, :1]).any(axis=1)
     if varies.any():
         row = int(grouping.first_rows[int(np.argmax(varies))])
