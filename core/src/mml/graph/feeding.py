@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from mml.data import ColumnSource
 from mml.errors import DataError, MMLError, ShapeError
 from mml.graph.plan import DataInput, Joined, Lane, Plan
 from mml.graph.row_order import connected, live_first, stacked
@@ -64,7 +65,7 @@ class Feed:
     def row_bytes(self) -> int:
         """Return how many bytes a row of a step takes in all arrays together."""
         data = [part for one in dict.fromkeys(_asked_for(self.plan)) for part in _parts(one)]
-        specs = [self.lanes[one.lane].source.spec(column) for one in data for column in one.columns]
+        specs = [self.source_of(one).spec(column) for one in data for column in one.columns]
         return sum(math.prod(spec.shape) * (spec.dtype.itemsize if spec.dtype else 8) for spec in specs)
 
     def _stacked(self, pair: tuple[str, str], steps: Sequence[Step]) -> np.ndarray:
@@ -82,11 +83,13 @@ class Feed:
             )
         return rows
 
+    def source_of(self, wanted: DataInput) -> ColumnSource:
+        """Return the columns that an array is gathered from."""
+        return self.lanes[wanted.lane].source if wanted.match is None else wanted.match.elsewhere.source
+
     def _may_run_ahead(self, wanted: Wanted) -> bool:
         return all(
-            may_run_ahead(self.lanes[part.lane].source, column)
-            for part in _parts(wanted)
-            for column in part.columns
+            may_run_ahead(self.source_of(part), column) for part in _parts(wanted) for column in part.columns
         )
 
     def _same_collection(self, pairs: frozenset[tuple[str, str]]) -> list[frozenset[tuple[str, str]]]:
@@ -156,9 +159,9 @@ class FedBlock:
 
     def _gathered(self, wanted: DataInput) -> np.ndarray:
         # Into fresh memory: it costs no more than a buffer that is kept, and nobody can overwrite it.
-        source = self.feed.lanes[wanted.lane].source
+        source = self.feed.source_of(wanted)
         safe = self._safe_rows((wanted.lane, wanted.role))
-        flat = safe.reshape(-1)
+        flat = safe.reshape(-1) if wanted.match is None else wanted.match.rows[safe.reshape(-1)]
         try:
             columns = [source.take(column, flat) for column in wanted.columns]
             alone = len(columns) == 1 and columns[0].ndim > 1

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from mml.backends import Backend, Segment, SegmentLoss, get_backend
+from mml.data import FeatureSetReference
 from mml.errors import LossError, MMLError, did_you_mean
 from mml.graph.loss_reads import LossReads
 from mml.graph.losses.applied_loss import AppliedLoss
 from mml.graph.losses.routing import LossInput
 from mml.graph.naming import Inputs, ValueNames
 from mml.graph.nodes import ComputeNode
-from mml.graph.plan import PlannedSegment
+from mml.graph.plan import Elsewhere, PlannedSegment
 from mml.graph.routes import Pairs, Routes
 from mml.graph.staging import Staging
 
@@ -53,15 +54,23 @@ class LossPlacement:
     staging : Staging
     routes : Routes
     names : ValueNames
+    elsewhere : mapping of FeatureSetReference to Elsewhere
+        What losses read outside the batch.
     """
 
     def __init__(
-        self, losses: Sequence[AppliedLoss], *, staging: Staging, routes: Routes, names: ValueNames
+        self,
+        losses: Sequence[AppliedLoss],
+        *,
+        staging: Staging,
+        routes: Routes,
+        names: ValueNames,
+        elsewhere: Mapping[FeatureSetReference, Elsewhere],
     ) -> None:
         self.losses = tuple(losses)
         self.staging = staging
         self.routes = routes
-        self.reads = LossReads(routes)
+        self.reads = LossReads(routes, elsewhere)
         self.names = names
         self._number = {loss.label: number for number, loss in enumerate(self.losses)}
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from mml.data import FeatureSetReference
 from mml.errors import ColumnError, LossError
+from mml.graph.elsewhere import matching_rows
 from mml.graph.losses.applied_loss import AppliedLoss
 from mml.graph.losses.routing import LossInput
-from mml.graph.plan import FEATURES, TAGS, TARGETS, DataInput, Joined, Lane
+from mml.graph.plan import FEATURES, TAGS, TARGETS, DataInput, Elsewhere, Joined, Lane, Match
 from mml.graph.routes import Routes, same_data, whole_domain
 
 
@@ -15,14 +19,19 @@ class LossReads:
     Parameters
     ----------
     routes : Routes
+    elsewhere : mapping of FeatureSetReference to Elsewhere
     """
 
-    def __init__(self, routes: Routes) -> None:
+    def __init__(self, routes: Routes, elsewhere: Mapping[FeatureSetReference, Elsewhere]) -> None:
         self.routes = routes
+        self.elsewhere = elsewhere
+        self._matches: dict[tuple[str, Elsewhere], Match] = {}
 
     def role_and_key(self, loss: AppliedLoss, value: LossInput) -> tuple[str, str | None]:
         """Tell role from column in a loss's input."""
         roles = self.routes.roles[loss.on]
+        if value.reference is not None:
+            return self._only_role(loss, roles), None
         role, key = value.role_and_key(roles, loss=loss.label)
         if value.name in roles and value.key is None and value.domain != "outputs":
             holding = [one.name for one in self._lanes_with(loss.on, value.domain, str(value.name))]
@@ -45,6 +54,8 @@ class LossReads:
             If the column does not exist.
         """
         role, key = self.role_and_key(loss, value)
+        if value.reference is not None:
+            return self._elsewhere(loss.on, role, self.elsewhere[value.reference])
         if key is not None:
             try:
                 return self._column(loss.on, role, value.domain, key)
@@ -116,6 +127,30 @@ class LossReads:
         return DataInput(
             lane.name, role, _columns_of(lane, domain, key), self.routes.dtype(label), lane.combine
         )
+
+    def _elsewhere(self, label: str, role: str, elsewhere: Elsewhere) -> DataInput:
+        lane = self.routes.lanes[self.routes.identity(label)]
+        if (lane.name, elsewhere) not in self._matches:
+            self._matches[lane.name, elsewhere] = Match(elsewhere, matching_rows(lane, elsewhere))
+        return DataInput(
+            lane.name,
+            role,
+            elsewhere.columns,
+            self.routes.dtype(label),
+            elsewhere.combine,
+            self._matches[lane.name, elsewhere],
+        )
+
+    @staticmethod
+    def _only_role(loss: AppliedLoss, roles: tuple[str, ...]) -> str:
+        if len(roles) > 1:
+            raise LossError(
+                "Columns outside the batch do not tell which role's samples they belong to.",
+                where={"loss": loss.label},
+                found=f"a stream with the roles {roles}",
+                hint="Give the FeatureSet that is sampled this column: 'tags.<role>.<column>'.",
+            )
+        return roles[0]
 
     def _feeding(self, label: str) -> list[Lane]:
         names = {name for name, _ in self.routes.pairs(label, self.routes.roles[label][0])}

@@ -69,7 +69,8 @@ class ValueNames:
 def _data_name(wanted: DataInput | Joined) -> str:
     if isinstance(wanted, Joined):
         return f"({' '.join(_data_name(part) for part in wanted.parts)})@{wanted.how}@{wanted.dtype}"
-    return f"{wanted.lane}@{wanted.role}@{'+'.join(wanted.columns)}@{wanted.dtype}"
+    name = f"{wanted.lane}@{wanted.role}@{'+'.join(wanted.columns)}@{wanted.dtype}"
+    return name if wanted.match is None else f"{name}@{wanted.match.elsewhere.label}"
 
 
 def _pairs_of(wanted: DataInput | Joined) -> Pairs:

@@ -6,12 +6,12 @@ Plain data between the planner, which makes plans, and the execution, which runs
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from mml.backends.segment import Mode, Segment
-from mml.data import ColumnSource
+from mml.data import ColumnSource, FeatureSetReference
 from mml.graph.losses.applied_loss import AppliedLoss
 from mml.graph.losses.routing import DEFAULT_ROLE
 from mml.graph.optimizers.optimizer import Optimizer
@@ -50,6 +50,43 @@ class Lane:
     rows: np.ndarray | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Elsewhere:
+    """Columns of a FeatureSet outside the batch, which losses read row by row.
+
+    Parameters
+    ----------
+    label : str
+        Label of the FeatureSet.
+    source : ColumnSource
+        The FeatureSet as it was when the phase started.
+    columns : tuple of str
+        Full names.
+    combine : str or None
+        How columns of different shapes become one array.
+    """
+
+    label: str
+    source: ColumnSource
+    columns: tuple[str, ...]
+    combine: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """Which rows of columns elsewhere belong to the rows of a lane.
+
+    Parameters
+    ----------
+    elsewhere : Elsewhere
+    rows : ndarray of int64, shape (n_rows of the lane's FeatureSet,)
+        -1 for rows that the phase does not draw from.
+    """
+
+    elsewhere: Elsewhere
+    rows: np.ndarray
+
+
 @dataclass(frozen=True)
 class Request:
     """What a phase asks of a graph.
@@ -67,6 +104,8 @@ class Request:
         Where nodes without a device of their own run.
     deterministic : bool
         Ask backends for deterministic kernels.
+    elsewhere : mapping of FeatureSetReference to Elsewhere
+        What the losses read outside the batch; `mml.graph.elsewhere.columns_elsewhere` finds it.
     """
 
     mode: Mode
@@ -76,11 +115,12 @@ class Request:
     record: tuple[str, ...] = ()
     device: str | None = None
     deterministic: bool = False
+    elsewhere: Mapping[FeatureSetReference, Elsewhere] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class DataInput:
-    """One array that is gathered from a lane.
+    """One array that is gathered for the rows of a lane.
 
     Parameters
     ----------
@@ -91,6 +131,8 @@ class DataInput:
     dtype : str or None
         Cast floating values to this dtype; integers stay.
     combine : str or None
+    match : Match or None
+        Where the columns are those of a FeatureSet outside the batch.
     """
 
     lane: str
@@ -98,6 +140,7 @@ class DataInput:
     columns: tuple[str, ...]
     dtype: str | None
     combine: str | None = None
+    match: Match | None = None
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,11 @@ class Planner:
         self.routes = Routes(nodes, self.order, request.lanes)
         self.names = ValueNames(self.routes)
         self.losses = LossPlacement(
-            request.losses, staging=self.staging, routes=self.routes, names=self.names
+            request.losses,
+            staging=self.staging,
+            routes=self.routes,
+            names=self.names,
+            elsewhere=request.elsewhere,
         )
 
     def plan(self) -> Plan:

@@ -14,6 +14,7 @@ from mml.experiment.results import PhaseResults
 from mml.experiment.running.controls import StepControls
 from mml.experiment.running.pacing import Pacing
 from mml.graph import ModelGraph
+from mml.graph.elsewhere import columns_elsewhere
 from mml.graph.execution import Execution
 from mml.graph.plan import Request
 from mml.graph.topology import heads, with_ancestors
@@ -104,6 +105,7 @@ def prepare_phase(
         record=_recorded(phase, graph),
         device=phase.device,
         deterministic=host.deterministic,
+        elsewhere=columns_elsewhere(phase.losses, context=host.context),
     )
     execution = graph.prepare(request, context=host.context)
     return RunningPhase(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mml.configuration import checked_config
+from mml.data import FeatureSetReference
 from mml.errors import LossError, MMLError
 from mml.graph.losses.loss import Loss
 from mml.graph.losses.routing import LossInput, parse_input
@@ -30,7 +31,9 @@ class AppliedLoss:
     inputs : sequence or mapping
         What the loss receives: positionally, or by keyword for a mapping; a lone input may stand by itself.
         Each is ``"outputs"``, ``"targets"``, ``"features"`` or ``"tags"``, with a role or a column behind a
-        dot (``"outputs.anchor"``, ``"targets.y"``), or another node of the graph.
+        dot (``"outputs.anchor"``, ``"targets.y"``), another node of the graph, or a reference to columns of
+        a FeatureSet outside the batch, whose rows are found by their sample UUIDs:
+        ``other.reference(features=(), targets="z")``.
     weight : float
         Factor in the phase's total.
     sample_weight : str, optional
@@ -91,7 +94,7 @@ class AppliedLoss:
             loss = self.loss.get_config()
         except MMLError as error:
             raise error.located({"loss": self.label}) from error.__cause__
-        inputs = [one.text for one in self.inputs]
+        inputs = [one.written for one in self.inputs]
         return {
             "loss": loss,
             "on": self.on,
@@ -148,7 +151,7 @@ def _weight_column(value: Any) -> LossInput:
 def _listed(inputs: Any) -> tuple[Any, ...]:
     if isinstance(inputs, Mapping):
         return tuple(inputs.values())
-    if isinstance(inputs, str | GraphNode | ModelIOReference):
+    if isinstance(inputs, str | GraphNode | ModelIOReference | FeatureSetReference):
         return (inputs,)
     if isinstance(inputs, Sequence):
         return tuple(inputs)

@@ -5,16 +5,19 @@ The name is a role of the stream, else a column; which of the two is decided whe
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mml.data import FeatureSetReference
 from mml.errors import LossError, did_you_mean
 from mml.graph.nodes.graph_node import GraphNode
 from mml.graph.references import ModelIOReference
+from mml.protocols import Config
 
 _DOMAINS = ("outputs", "targets", "features", "tags")
 DEFAULT_ROLE = "default"
+ELSEWHERE = "elsewhere"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,21 +27,30 @@ class LossInput:
     Parameters
     ----------
     domain : str
-        ``outputs``, ``targets``, ``features`` or ``tags``; ``node`` for the output of another node.
+        ``outputs``, ``targets``, ``features`` or ``tags``; ``node`` for the output of another node;
+        ``elsewhere`` for columns of a FeatureSet outside the batch.
     name : str or None
         A role or a column; the label of the other node where `domain` is ``node``.
     key : str or None
         A column, where `name` is a role.
+    reference : FeatureSetReference or None
+        The columns, where `domain` is ``elsewhere``; `name` is then the label of their FeatureSet.
     """
 
     domain: str
     name: str | None = None
     key: str | None = None
+    reference: FeatureSetReference | None = None
 
     @property
     def text(self) -> str:
         """The input as a user writes it."""
         return ".".join(part for part in (self.domain, self.name, self.key) if part is not None)
+
+    @property
+    def written(self) -> str | Config:
+        """The input as a configuration holds it."""
+        return self.text if self.reference is None else self.reference.get_config()
 
     def role_and_key(self, roles: Collection[str], *, loss: str) -> tuple[str, str | None]:
         """Tell role from column, given the roles of the stream.
@@ -87,6 +99,10 @@ def parse_input(value: Any) -> LossInput:
     """
     if isinstance(value, GraphNode | ModelIOReference):
         return LossInput(domain="node", name=value.label)
+    if isinstance(value, Mapping):
+        value = FeatureSetReference.from_config(dict(value))
+    if isinstance(value, FeatureSetReference):
+        return LossInput(domain=ELSEWHERE, name=value.label, reference=value)
     parts = str(value).split(".", 2)
     if parts[0] == "node" and len(parts) > 1:
         return LossInput(domain="node", name=str(value).partition(".")[2])
@@ -94,7 +110,8 @@ def parse_input(value: Any) -> LossInput:
         raise LossError(
             f"Unknown loss input {value!r}.",
             expected="'outputs', 'targets', 'features' or 'tags', with '.role', '.column' or '.role.column'; "
-            "or another node",
+            "another node; or a reference to columns of a FeatureSet",
             hint=did_you_mean(parts[0], _DOMAINS),
         )
-    return LossInput(*parts)
+    domain, name, key = (*parts, None, None)[:3]
+    return LossInput(str(domain), name, key)
