@@ -194,6 +194,10 @@ class StrataWarning(MMLWarning):
     """A stratified split that could not keep each class within one sample of its share."""
 
 
+class SplitSizeWarning(MMLWarning):
+    """A split of whole groups that is more than a row, and more than 5 % of its size, off that size."""
+
+
 class UnmatchedRowsWarning(MMLWarning):
     """A sampler that leaves rows out, or masks them, because no other row matches them."""
 

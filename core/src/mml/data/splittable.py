@@ -64,8 +64,8 @@ class Splittable(ABC):
         seed : int
             Equal seeds give equal splits.
         group_by : str or iterable of str, optional
-            Columns whose equal values stay together; sizes are then as near as whole groups allow. A group
-            larger than every share is an error.
+            Columns whose equal values stay together; sizes are then as near as exchanging whole groups brings
+            them. A group larger than every share is an error.
         stratify_by : str or iterable of str, optional
             Columns whose values keep their shares in every split.
         overwrite : bool
@@ -73,6 +73,8 @@ class Splittable(ABC):
 
         Warns
         -----
+        SplitSizeWarning
+            If whole groups leave a split more than one row, and more than 5 % of its size, off that size.
         StrataWarning
             If a stratum cannot keep its share within one sample, or is missing from a split.
         """

@@ -27,7 +27,8 @@ def largest_remainder(total: int, shares: np.ndarray) -> np.ndarray:
     # A share that rounding put a hair below a whole number is that number.
     sizes = np.floor(exact + 1e-9).astype(np.int64)
     rest = total - int(sizes.sum())
-    order = np.argsort(-(exact - sizes), kind="stable")
+    # Nor does rounding settle which of two equal remainders is the larger: the first one counts.
+    order = np.argsort(-np.round(exact - sizes, 6), kind="stable")
     sizes[order[:rest]] += 1
     return sizes
 

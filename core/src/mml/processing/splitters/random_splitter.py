@@ -11,13 +11,16 @@ import numpy as np
 
 from mml.configuration import made_with, settings_beside
 from mml.data import FeatureSetView
-from mml.errors import SplitError, StrataWarning
+from mml.errors import SplitError, SplitSizeWarning, StrataWarning
 from mml.processing.group_codes import as_columns, count_pairs, group_codes, group_values
 from mml.processing.splitters.allocation import deal_rows, deal_strata, largest_remainder
-from mml.processing.splitters.group_allocation import deal_groups, deal_stratified_groups
+from mml.processing.splitters.group_allocation import deal_groups
+from mml.processing.splitters.stratified_groups import deal_stratified_groups
 from mml.protocols import Config
 from mml.random import generator
 from mml.user_warning import warn_user
+
+_TOLERATED = 0.05
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,8 @@ class RandomSplitter:
     seed : int
         Equal seeds give equal splits.
     group_by : str or iterable of str, optional
-        Columns whose equal values stay together. Shares are of rows, not of groups, and are met as nearly as
-        whole groups allow.
+        Columns whose equal values stay together. Shares are of rows, not of groups; sizes are as near to them
+        as exchanging whole groups brings them.
     stratify_by : str or iterable of str, optional
         Columns whose values keep their shares in every split, within one sample (without groups).
 
@@ -70,6 +73,8 @@ class RandomSplitter:
 
         Warns
         -----
+        SplitSizeWarning
+            If whole groups leave a split more than one row, and more than 5 % of its size, off that size.
         StrataWarning
             If some stratum cannot keep its share within one sample, or is missing from a split.
         """
@@ -90,13 +95,15 @@ class RandomSplitter:
     def _labels(self, view: FeatureSetView, sizes: np.ndarray, shares: np.ndarray) -> np.ndarray:
         rng = generator(self.seed, "splitter", "random")
         strata = group_codes(view, as_columns(self.stratify_by)) if self.stratify_by else None
-        if not self.group_by:
-            if strata is None:
-                return deal_rows(sizes, rng)
-            labels = deal_strata(strata, sizes, shares, rng)
+        groups = group_codes(view, as_columns(self.group_by)) if self.group_by else None
+        # Groups of one row each are no groups, and without groups sizes and strata are exact.
+        if groups is not None and int(groups.max()) + 1 < len(groups):
+            labels = self._group_labels(view, groups, strata, sizes=sizes, shares=shares, rng=rng)
+            self._report_sizes(view, groups, labels, sizes)
+        elif strata is None:
+            return deal_rows(sizes, rng)
         else:
-            groups = group_codes(view, as_columns(self.group_by))
-            labels = self._group_labels(view, groups, strata, sizes, rng)
+            labels = deal_strata(strata, sizes, shares, rng)
         if strata is not None:
             self._report_strata(view, strata, labels, shares)
         return labels
@@ -106,7 +113,9 @@ class RandomSplitter:
         view: FeatureSetView,
         groups: np.ndarray,
         strata: np.ndarray | None,
+        *,
         sizes: np.ndarray,
+        shares: np.ndarray,
         rng: np.random.Generator,
     ) -> np.ndarray:
         group_sizes = np.bincount(groups)
@@ -120,7 +129,7 @@ class RandomSplitter:
         if strata is None:
             of_group = deal_groups(group_sizes, sizes, rng)
         else:
-            of_group = deal_stratified_groups(count_pairs(groups, strata), group_sizes, sizes, rng)
+            of_group = deal_stratified_groups(count_pairs(groups, strata), group_sizes, sizes, shares, rng)
         return of_group.astype(np.min_scalar_type(len(sizes))).take(groups)
 
     def _require_room(self, view: FeatureSetView, groups: np.ndarray, group_sizes: np.ndarray) -> None:
@@ -135,6 +144,20 @@ class RandomSplitter:
             expected=f"at most {room} rows, the share of {name!r}",
             hint=f"Give one split a share of at least {math.ceil(1000 * rows / len(groups)) / 1000:g}, group "
             "by something finer, or leave some of these rows out.",
+        )
+
+    def _report_sizes(
+        self, view: FeatureSetView, groups: np.ndarray, labels: np.ndarray, sizes: np.ndarray
+    ) -> None:
+        found = np.bincount(labels, minlength=len(sizes))
+        if (np.abs(found - sizes) <= np.maximum(1, _TOLERATED * sizes)).all():
+            return
+        group_sizes = np.bincount(groups)
+        warn_user(
+            f"Splitting {view.label!r} by whole groups of {list(as_columns(self.group_by))}: "
+            f"{list(self.ratios)} have {found.tolist()} samples instead of {sizes.tolist()}; "
+            f"the largest of {len(group_sizes)} groups has {int(group_sizes.max())}.",
+            SplitSizeWarning,
         )
 
     def _report_strata(
