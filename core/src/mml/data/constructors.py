@@ -237,8 +237,8 @@ class Constructible(ABC):
     ) -> Self:
         """Map an Arrow IPC file (or Feather file, or a stored stream): numbers are read when they are used.
 
-        The file must stay as it is while the FeatureSet exists. Columns of text that are no dictionaries are
-        read and encoded at once; compressed files are unpacked into memory.
+        The file must stay as it is while the FeatureSet exists. Columns of text are read at once unless they
+        are dictionaries with codes of int32; compressed files are unpacked into memory.
 
         Parameters
         ----------
