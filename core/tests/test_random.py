@@ -129,3 +129,10 @@ def test_streams_are_not_correlated():
 
     # Six standard deviations of the correlation of 4000 independent pairs.
     assert np.abs(correlations).max() < 6 / np.sqrt(4000)
+
+
+def test_numbers_and_strings_of_numpy_name_the_streams_of_pythons():
+    for one in (np.int64(3), np.uint8(3), np.int32(3)):
+        assert derive_seed(np.int64(5), "epoch", one) == derive_seed(5, "epoch", 3)
+    assert derive_seed(5, np.str_("epoch")) == derive_seed(5, "epoch")
+    assert derive_seed(5, "3") != derive_seed(5, 3)

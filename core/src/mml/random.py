@@ -28,10 +28,17 @@ def seed_sequence(seed: int, *path: str | int) -> np.random.SeedSequence:
     numpy.random.SeedSequence
         Equal for equal arguments, on every platform and under every hash seed.
     """
-    name = "\x1f".join(f"{type(part).__name__}:{part}" for part in path)
+    name = "\x1f".join(map(_named, path))
     digest = hashlib.sha256(name.encode()).digest()
     words = np.frombuffer(digest, dtype="<u4")
     return np.random.SeedSequence(entropy=seed, spawn_key=tuple(int(word) for word in words))
+
+
+def _named(part: str | int) -> str:
+    # An integer of NumPy, or a string of its, is the one of Python that it equals.
+    if isinstance(part, np.integer | np.str_):
+        part = part.item()
+    return f"{type(part).__name__}:{part}"
 
 
 def derive_seed(seed: int, *path: str | int) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Self, TypeVar
+from collections.abc import Iterable, Mapping, Sized
+from typing import Any, Self, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,7 @@ DEFAULT_ROLE = "default"
 DEFAULT_STREAM = "default"
 MASKED = -1
 
+Streams: TypeAlias = Mapping[str, Mapping[str, np.ndarray]]
 Value = TypeVar("Value")
 
 
@@ -24,7 +25,12 @@ class BatchView:
     Parameters
     ----------
     rows : mapping of str to numpy.ndarray
-        Role → absolute row numbers, int64, all of shape ``(n,)``.
+        Role → absolute row numbers, integers, all of shape ``(n,)``; at least one role.
+
+    Raises
+    ------
+    SamplerError
+        If they are something else.
 
     Examples
     --------
@@ -35,11 +41,16 @@ class BatchView:
     __slots__ = ("_streams",)
 
     def __init__(self, rows: Mapping[str, np.ndarray]) -> None:
-        self._streams: Mapping[str, Mapping[str, np.ndarray]] = {DEFAULT_STREAM: rows}
+        self._streams: Streams = checked_streams({DEFAULT_STREAM: rows})
 
     @classmethod
-    def of_streams(cls, streams: Mapping[str, Mapping[str, np.ndarray]]) -> Self:
+    def of_streams(cls, streams: Streams) -> Self:
         """Return a view of several streams: stream → role → rows, all of shape ``(n,)``."""
+        return cls.of_checked(checked_streams(streams))
+
+    @classmethod
+    def of_checked(cls, streams: Streams) -> Self:
+        """Return a view of streams whose rows are known to be right: it is made for every batch."""
         made = cls.__new__(cls)
         made._streams = streams
         return made
@@ -78,7 +89,7 @@ class BatchView:
         """
         if self.streams == (DEFAULT_STREAM,) and name in (None, DEFAULT_STREAM):
             return self
-        return BatchView(one_stream(self._streams, name, what="batch view"))
+        return BatchView.of_checked({DEFAULT_STREAM: one_stream(self._streams, name, what="batch view")})
 
     @property
     def rows(self) -> Mapping[str, np.ndarray]:
@@ -114,7 +125,7 @@ class BatchView:
 
     def masked_like(self) -> BatchView:
         """Return a view of the same roles, streams and size whose rows are all masked."""
-        return BatchView.of_streams(
+        return BatchView.of_checked(
             {
                 stream: {role: np.full(len(rows), MASKED, dtype=np.int64) for role, rows in roles.items()}
                 for stream, roles in self._streams.items()
@@ -139,6 +150,73 @@ class BatchView:
     def __repr__(self) -> str:
         streams = "" if self.streams == (DEFAULT_STREAM,) else f", streams {list(self._streams)}"
         return f"BatchView({self.n_rows} rows, {self.n_live} live, roles {list(self.roles)}{streams})"
+
+
+def checked_streams(streams: Any) -> dict[str, dict[str, np.ndarray]]:
+    """Return stream → role → rows as int64, if there is at least one of each and all are as many.
+
+    Raises
+    ------
+    SamplerError
+        If they are something else.
+    """
+    require_named(streams, "Rows of a batch are given by stream.")
+    made: dict[str, dict[str, np.ndarray]] = {}
+    for stream, roles in streams.items():
+        require_named(roles, "Rows of a batch are given by role.")
+        made[stream] = {role: _row_numbers(role, rows) for role, rows in roles.items()}
+    require_equal_lengths(made)
+    return made
+
+
+def require_equal_lengths(streams: Mapping[str, Mapping[str, Sized]]) -> None:
+    """Refuse roles or streams of different lengths.
+
+    Raises
+    ------
+    SamplerError
+        If there are any.
+    """
+    if len({len(rows) for roles in streams.values() for rows in roles.values()}) > 1:
+        lengths = [
+            f"{len(rows)} in {role!r}"
+            if stream == DEFAULT_STREAM
+            else f"{len(rows)} in {role!r} of {stream!r}"
+            for stream, roles in streams.items()
+            for role, rows in roles.items()
+        ]
+        raise SamplerError(
+            "Rows of a batch belong together, so there are as many in every role and stream.",
+            found=", ".join(lengths),
+        )
+
+
+def require_named(given: Any, what: str) -> None:
+    """Refuse what is no mapping from names to at least one thing.
+
+    Raises
+    ------
+    SamplerError
+        With the sentence that says what is given by name.
+    """
+    if not isinstance(given, Mapping) or not given or not all(isinstance(name, str) for name in given):
+        raise SamplerError(
+            what, expected="a mapping with at least one name", found=f"{type(given).__name__}: {given!r}"[:80]
+        )
+
+
+def _row_numbers(role: str, rows: Any) -> np.ndarray:
+    try:
+        array = np.asarray(rows)
+    except (TypeError, ValueError):
+        array = np.empty((), dtype=object)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise SamplerError(
+            "Rows of a batch are numbered by a flat array of integers.",
+            where={"role": role},
+            found=f"{array.dtype} of shape {array.shape}: {rows!r}"[:80],
+        )
+    return array.astype(np.int64, copy=False)
 
 
 def one_stream(streams: Mapping[str, Value], name: str | None, *, what: str) -> Value:

@@ -269,6 +269,13 @@ class TestOrder:
         unseeded = AlignedSampler(SimpleSampler(batch_size=3, shuffle=True), by="key")
         with pytest.raises(StateError, match="another order"):
             unseeded.bind(views, seed=5).set_state(stopped.get_state())
+        for other, rows in (
+            (AlignedSampler(SIMPLE, by="key", primary="q"), views),
+            (AlignedSampler(SimpleSampler(batch_size=4, shuffle=True, seed=0), by="key"), views),
+            (sampler, [views[0], views[1].take([1, 0, *range(2, 8)])]),
+        ):
+            with pytest.raises(StateError, match="another order"):
+                other.bind(rows).set_state(stopped.get_state())
 
 
 class TestWhatIsRefused:

@@ -51,14 +51,18 @@ def test_iterating_yields_what_reading_one_by_one_does(batch_size, shuffle):
 @pytest.mark.parametrize("start", [0, 1, 5, 33, 34])
 def test_iterating_goes_on_at_the_cursor(start):
     sampler = mml.SimpleSampler(batch_size=3, shuffle=True).bind(data().view(), seed=0)
-    single = [content(sampler.materialize(view)) for view in sampler.epoch(0)]
+    # Behind the last batch of an epoch is the first of the next one.
+    epoch, first = (0, start) if start < 34 else (1, 0)
+    single = [content(sampler.materialize(view)) for view in sampler.epoch(epoch)]
     sampler.set_state({**sampler.get_state(), "batch": start})
-    states, found = [], []
+    assert len(sampler) == len(single) - first
+    cursors, found = [], []
     for batch in sampler:
-        states.append(sampler.get_state()["batch"])
+        state = sampler.get_state()
+        cursors.append((state["epoch"], state["batch"]))
         found.append(content(batch))
-    assert found == single[start:]
-    assert states == list(range(start + 1, len(single) + 1))
+    assert found == single[first:]
+    assert cursors == [*((epoch, number) for number in range(first + 1, len(single))), (epoch + 1, 0)]
 
 
 def test_masked_rows_hold_copies_of_their_own_batch():

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mml.errors import SamplerError, UnmatchedRowsWarning
+from mml.errors import SamplerError, StateError, UnmatchedRowsWarning
 from mml.processing import NSampler, PairedSampler, SimilarityCondition, SimpleSampler, TripletSampler
 from mml.processing.samplers import matching
 
@@ -343,6 +343,21 @@ class TestEpochs:
         resumed.set_state(json.loads(json.dumps(stopped.get_state())))
         rest = read(resumed)
         assert [next(rest) for _ in range(15 - n_taken)] == expected[n_taken:]
+
+    def test_a_cursor_of_other_conditions_is_refused(self):
+        def state(**conditions):
+            sampler = PairedSampler(batch_size=9, conditions=conditions, shuffle=True, seed=0)
+            return sampler.bind(self.set()).get_state()
+
+        sampler = PairedSampler(batch_size=9, conditions={"cell": "similar"}, shuffle=True, seed=0)
+        sampler.bind(self.set()).set_state(state(cell="similar"))
+        for other in ({"cell": "dissimilar"}, {"day": "similar"}, {"cell": "similar", "day": "similar"}):
+            with pytest.raises(StateError, match="another order of rows"):
+                sampler.bind(self.set()).set_state(state(**other))
+        with pytest.raises(StateError, match="another order of rows"):
+            TripletSampler(batch_size=9, by="cell", shuffle=True, seed=0).bind(self.set()).set_state(
+                state(cell="similar")
+            )
 
 
 class TestUnmatchedRows:

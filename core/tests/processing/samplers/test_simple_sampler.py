@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -387,13 +388,69 @@ def test_a_cursor_resumes_in_the_middle_of_an_epoch(n_taken):
 
 
 @pytest.mark.parametrize(
+    "read",
+    [
+        lambda bound: list(itertools.islice(bound, len(bound))),
+        lambda bound: [batch for _, batch in zip(range(len(bound)), bound, strict=False)],
+        lambda bound: [next(one) for one in [iter(bound)] for _ in range(len(bound))],
+        lambda bound: list(_up_to_the_last(bound)),
+        list,
+    ],
+)
+def test_whoever_stops_at_the_last_batch_has_read_the_epoch(read):
+    bound = SimpleSampler(batch_size=5, shuffle=True, seed=0).bind(VIEW)
+    for epoch in range(3):
+        assert len(bound) == 5
+        expected = [view.rows["default"].astype(float).tolist() for view in bound.epoch(epoch)]
+        assert [batch.features["x"].tolist() for batch in read(bound)] == expected
+
+
+def _up_to_the_last(bound):
+    n_batches = len(bound)
+    for number, batch in enumerate(bound, 1):
+        yield batch
+        if number == n_batches:
+            break
+
+
+@given(st.lists(st.integers(0, 6), max_size=5))
+def test_the_length_is_what_the_next_iteration_yields(takes):
+    bound = SimpleSampler(batch_size=5, shuffle=True, seed=0).bind(VIEW)
+    for take in takes:
+        promised = len(bound)
+        assert len(list(itertools.islice(bound, take))) == min(take, promised)
+    resumed = SimpleSampler(batch_size=5, shuffle=True, seed=0).bind(VIEW)
+    resumed.set_state(bound.get_state())
+    assert len(resumed) == len(bound) == len(list(bound)) == len(list(resumed))
+    assert bound.get_state() == resumed.get_state()
+
+
+STATE = SimpleSampler(batch_size=5, shuffle=True, seed=0).bind(VIEW).get_state()
+
+
+@pytest.mark.parametrize(
     "state",
     [
         {},
-        {"epoch": 0, "batch": 0, "seed": 1},
-        {"epoch": 0, "batch": 9, "seed": 0},
-        {"epoch": -1, "batch": 0, "seed": 0},
+        None,
+        [0, 0, 0],
+        {**STATE, "seed": 1},
+        {**STATE, "batch": 9},
+        {**STATE, "batch": 1.9},
+        {**STATE, "batch": 1.0},
+        {**STATE, "batch": True},
+        {**STATE, "batch": "1"},
+        {**STATE, "batch": np.inf},
+        {**STATE, "batch": None},
+        {**STATE, "batch": -1},
+        {**STATE, "epoch": -1},
+        {**STATE, "epoch": np.nan},
+        {**STATE, "epoch": [0]},
+        {**STATE, "order": "0"},
+        {**STATE, "order": None},
+        {key: STATE[key] for key in ("epoch", "batch", "seed")},
     ],
+    ids=str,
 )
 def test_a_cursor_of_another_order_is_refused(state):
     bound = SimpleSampler(batch_size=5, shuffle=True, seed=0).bind(VIEW)
@@ -402,6 +459,76 @@ def test_a_cursor_of_another_order_is_refused(state):
         bound.set_state(state)
 
     assert bound.get_state() == before
+
+
+@pytest.mark.parametrize(
+    ("other", "rows"),
+    [
+        ({"batch_size": 4}, VIEW),
+        ({"shuffle": False}, VIEW),
+        ({"drop_last": True}, VIEW),
+        ({"group_by": "g"}, VIEW),
+        ({"stratify_by": "g"}, VIEW),
+        ({"weights": "w"}, VIEW),
+        ({}, VIEW.take(slice(1, 23))),
+        ({}, VIEW.take(list(range(22, -1, -1)))),
+        ({}, VIEW.take([*range(21), 22, 21])),
+    ],
+    ids=lambda one: str(one) if isinstance(one, dict) else "rows",
+)
+def test_a_cursor_of_other_settings_or_rows_is_refused(other, rows):
+    settings = {"batch_size": 5, "shuffle": True, "seed": 0, **other}
+    with pytest.raises(StateError, match="another order of rows"):
+        SimpleSampler(**settings).bind(rows).set_state(STATE)
+
+
+def test_a_cursor_goes_with_equal_settings_and_rows_however_they_were_made():
+    equal = SimpleSampler.from_config(SimpleSampler(batch_size=5, shuffle=True, seed=0).get_config())
+    for rows in (VIEW, rows_view(), VIEW.featureset.take(list(range(100, 123)))):
+        bound = equal.bind(rows)
+        bound.set_state(json.loads(json.dumps({**STATE, "epoch": 3, "batch": 2})))
+        assert (bound.get_state()["epoch"], bound.get_state()["batch"]) == (3, 2)
+    other_seed = SimpleSampler(batch_size=5, shuffle=True).bind(VIEW, seed=0)
+    with pytest.raises(StateError):
+        other_seed.set_state({**STATE, "seed": 1})
+
+
+@pytest.mark.parametrize("wrong", [-1, 1.5, 1.0, "a", "1", None, True, np.True_, np.int64(-1), [0]], ids=repr)
+def test_epochs_are_numbered_from_0(wrong):
+    bound = SimpleSampler(batch_size=5, shuffle=True, seed=0).bind(VIEW)
+    for ask in (bound.epoch, bound.n_batches):
+        with pytest.raises(SamplerError, match="numbered from 0"):
+            ask(wrong)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, np.int32])
+def test_an_order_does_not_depend_on_the_type_of_its_number(kind):
+    expected = batches(SimpleSampler(batch_size=5, shuffle=True, seed=0).bind(VIEW), 1)
+    bound = SimpleSampler(batch_size=5, shuffle=True, seed=0).bind(VIEW)
+    assert batches(bound, kind(1)) == expected
+    assert batches(bound, 1) == expected
+    assert batches(bound, 0) != expected
+
+
+def test_nobody_can_write_into_an_order():
+    bound = SimpleSampler(batch_size=5, shuffle=True, seed=0).bind(VIEW)
+    before = batches(bound)
+    epoch = bound.epoch(0)
+    for array in (
+        epoch[0].rows["default"],
+        epoch.order["default"],
+        epoch.rows(0, 2)["default"],
+        epoch.borders,
+    ):
+        with pytest.raises(ValueError, match="read-only"):
+            array.sort()
+    assert batches(bound) == before
+
+
+@pytest.mark.parametrize("wrong", [None, {"default": np.array([0, 1])}, [0, 1], np.array([0, 1])], ids=str)
+def test_what_is_no_batch_view_is_not_read(wrong):
+    with pytest.raises(SamplerError, match="batch views"):
+        SimpleSampler(batch_size=5).bind(VIEW).materialize(wrong)
 
 
 def test_an_epoch_gives_blocks_of_several_batches_without_a_copy():

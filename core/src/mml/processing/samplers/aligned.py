@@ -128,6 +128,7 @@ class AlignedSampler:
             order=order,
             seed=inner.seed,
             n_batches=getattr(inner, "n_batches_always", None),
+            settings=self.key(),
         )
 
     def key(self) -> tuple[Any, ...]:

@@ -7,13 +7,13 @@ from typing import Self, overload
 
 import numpy as np
 
-from mml.processing.batch_view import DEFAULT_STREAM, BatchView, one_stream
+from mml.processing.batch_view import DEFAULT_STREAM, BatchView, checked_streams, one_stream
 
 Rows = Mapping[str, np.ndarray]
 
 
 class Epoch(Sequence[BatchView]):
-    """Batch views, made when they are asked for.
+    """Batch views, made when they are asked for; their rows are read-only.
 
     Parameters
     ----------
@@ -21,19 +21,28 @@ class Epoch(Sequence[BatchView]):
         Role → absolute row numbers of all batches, one behind the other, int64 ``(n,)``.
     borders : numpy.ndarray
         Where each batch begins, and the end, int64 ``(n_batches + 1,)``.
+
+    Raises
+    ------
+    SamplerError
+        If these are no row numbers, or roles differ in their number.
     """
 
     __slots__ = ("_streams", "borders")
 
     def __init__(self, order: Rows, borders: np.ndarray) -> None:
-        self._streams: dict[str, Rows] = {DEFAULT_STREAM: dict(order)}
-        self.borders = borders
+        self._streams: Mapping[str, Rows] = _read_only(checked_streams({DEFAULT_STREAM: order}))
+        self.borders = _without_writing(borders)
 
     @classmethod
     def of_streams(cls, streams: Mapping[str, Rows], borders: np.ndarray) -> Self:
         """Return an epoch of several streams: stream → role → rows, cut at the same borders."""
-        made = cls({}, borders)
-        made._streams = dict(streams)
+        return cls._of(_read_only(checked_streams(streams)), _without_writing(borders))
+
+    @classmethod
+    def _of(cls, streams: Mapping[str, Rows], borders: np.ndarray) -> Self:
+        made = cls.__new__(cls)
+        made._streams, made.borders = streams, borders
         return made
 
     @property
@@ -49,7 +58,7 @@ class Epoch(Sequence[BatchView]):
         SamplerError
             If there is no such stream, or several and none is named.
         """
-        return Epoch(one_stream(self._streams, name, what="sampler"), self.borders)
+        return Epoch._of({DEFAULT_STREAM: one_stream(self._streams, name, what="sampler")}, self.borders)
 
     @property
     def order(self) -> Rows:
@@ -75,14 +84,14 @@ class Epoch(Sequence[BatchView]):
             start, stop, step = index.indices(len(self))
             if step != 1:
                 raise IndexError("batches of an epoch are sliced in order")
-            return Epoch.of_streams(self._streams, self.borders[start : max(start, stop) + 1])
+            return Epoch._of(self._streams, self.borders[start : max(start, stop) + 1])
         if not -len(self) <= index < len(self):
             raise IndexError(f"the epoch has {len(self)} batches")
         return self.view(index % len(self), index % len(self) + 1)
 
     def view(self, start: int, stop: int) -> BatchView:
         """Return batches ``start`` to ``stop - 1`` as one view, without a copy."""
-        return BatchView.of_streams({name: self._cut(name, start, stop) for name in self._streams})
+        return BatchView.of_checked({name: self._cut(name, start, stop) for name in self._streams})
 
     def rows(self, start: int, stop: int) -> dict[str, np.ndarray]:
         """Return the rows of batches ``start`` to ``stop - 1`` of the only stream, per role, uncopied."""
@@ -92,3 +101,17 @@ class Epoch(Sequence[BatchView]):
     def _cut(self, stream: str, start: int, stop: int) -> dict[str, np.ndarray]:
         first, last = int(self.borders[start]), int(self.borders[stop])
         return {role: rows[first:last] for role, rows in self._streams[stream].items()}
+
+
+def _read_only(streams: Mapping[str, Rows]) -> dict[str, Rows]:
+    """Return views that nobody can write to: an epoch is kept, and its batches are slices of it."""
+    return {
+        stream: {role: _without_writing(rows) for role, rows in roles.items()}
+        for stream, roles in streams.items()
+    }
+
+
+def _without_writing(array: np.ndarray) -> np.ndarray:
+    view = np.asarray(array).view()
+    view.flags.writeable = False
+    return view

@@ -114,7 +114,7 @@ class RoleSampler(ABC):
             anchors = self._matched(rows, partners)
             order = RowOrder(self._anchors(), anchors, chosen)
         made = _RoleOrder(order, partners=partners, rows=rows.rows, seed=chosen)
-        return BoundSampler(rows, order=made, seed=chosen, n_batches=order.n_batches)
+        return BoundSampler(rows, order=made, seed=chosen, n_batches=order.n_batches, settings=self.key())
 
     def key(self) -> tuple[Any, ...]:
         """Return the settings as a hashable key: samplers of one key on one view are one sampler."""

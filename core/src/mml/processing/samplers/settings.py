@@ -35,6 +35,13 @@ def checked_seed(value: Any) -> int | None:
     return int(value)
 
 
+def checked_epoch(value: Any) -> int:
+    """Return the number of an epoch as an int from 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+        raise SamplerError("Epochs are numbered from 0.", found=f"{type(value).__name__}: {value!r}"[:80])
+    return int(value)
+
+
 def checked_flag(name: str, value: Any) -> bool:
     """Return a setting that is True or False."""
     if not isinstance(value, (bool, np.bool_)):

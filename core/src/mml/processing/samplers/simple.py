@@ -106,7 +106,7 @@ class SimpleSampler:
         chosen = chosen_seed(self.seed, seed)
         with told_as_sampler_error(rows):
             order = RowOrder(self, rows, chosen)
-        return BoundSampler(rows, order=order, seed=chosen, n_batches=order.n_batches)
+        return BoundSampler(rows, order=order, seed=chosen, n_batches=order.n_batches, settings=self.key())
 
     def key(self) -> tuple[Any, ...]:
         """Return the settings as a hashable key: samplers of one key on one view are one sampler."""
