@@ -9,7 +9,7 @@ import numpy as np
 
 from mml.processing.splitters.group_exchange import even_out_sizes
 
-_N_DEALS = 4
+_N_DEALS = 8
 
 
 def deal_groups(group_sizes: np.ndarray, sizes: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from mml.processing.splitters.group_allocation import fill_empty
 from mml.processing.splitters.group_exchange import SCALE, even_out_strata
 
-_N_DEALS = 4
+_N_DEALS = 8
 _FEW_GROUPS = 500
 _MOST_MOVABLE = 1000
 _MOST_COMPARED = 100_000_000
