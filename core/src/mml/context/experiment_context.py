@@ -8,7 +8,7 @@ module knows only that they have a label and a UUID.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -180,6 +180,18 @@ class ExperimentContext:
         with self._lock:
             self._names().drop(node)
             self._released[node.uuid] = node
+
+    def remember(self) -> Callable[[], None]:
+        """Return a function that puts what is registered here back to what it is now."""
+        with self._lock:
+            names = self._names()
+            kept = names.copy()
+
+        def put_back() -> None:
+            with self._lock:
+                names.by_label, names.by_uuid = kept.by_label, kept.by_uuid
+
+        return put_back
 
     def get(self, label_or_uuid: str) -> ExperimentNode:
         """Return the node of a label or UUID.

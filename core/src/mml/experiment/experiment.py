@@ -105,24 +105,7 @@ class Experiment:
         self._running = threading.RLock()
         self._initial: State | None = None
         if graph is not None:
-            self._take_over(graph)
-
-    def _take_over(self, graph: ModelGraph) -> None:
-        """Register all that the graph reaches here, and free the labels in the context they were made in."""
-        active = ExperimentContext.active()
-        for node in (graph, *graph.nodes.values()):
-            self.context.register(node)
-        for reference in graph.references:
-            try:
-                featureset = reference.resolve(active)
-            except MMLError:
-                # It may be made later; whoever needs it says then what is missing.
-                continue
-            if featureset not in self.context:
-                self.context.register(featureset)
-        for node in self.context.nodes():
-            if active is ExperimentContext.process_default() and node in active:
-                active.release(node)
+            graph.enter(self.context)
 
     # --- what phases ask for ---------------------------------------------------------------------------
 
@@ -266,6 +249,9 @@ class Experiment:
                 hint="Build a graph for each thread.",
             )
         try:
+            if self.graph is not None:
+                # Data that was made meanwhile, and what changed in the graph.
+                self.graph.enter(self.context)
             yield
         finally:
             lock.release()

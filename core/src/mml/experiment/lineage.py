@@ -21,6 +21,7 @@ class LineageLedger:
     def __init__(self) -> None:
         self._seen: dict[str, list[FitLineage]] = {}
         self._told: set[tuple[str, str, str]] = set()
+        self._models: dict[str, object] = {}
 
     def add(self, node: str, lineage: FitLineage) -> None:
         """Note that a node saw these rows; the same rows are noted once."""
@@ -31,6 +32,12 @@ class LineageLedger:
     def forget(self, node: str) -> None:
         """Drop what a node saw, because it is fitted anew."""
         self._seen.pop(node, None)
+
+    def follow(self, node: str, model: object) -> None:
+        """Drop what a node saw if another model stands under its label by now, because the graph changed."""
+        if self._models.setdefault(node, model) is not model:
+            self._models[node] = model
+            self.forget(node)
 
     def of(self, node: str) -> tuple[FitLineage, ...]:
         """Return what a node saw, in order; nothing for one that was never fitted."""
@@ -48,6 +55,7 @@ class LineageLedger:
         """Drop everything."""
         self._seen.clear()
         self._told.clear()
+        self._models.clear()
 
     def entries(self) -> Mapping[str, tuple[FitLineage, ...]]:
         """Return all entries as they are now, for `put_back`."""
@@ -63,6 +71,7 @@ class LineageLedger:
 
     def set_state(self, state: State) -> None:
         """Put entries back."""
+        self._models.clear()
         self._seen = {node: [FitLineage.from_state(one) for one in seen] for node, seen in state.items()}
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import TypeGuard
 
 from mml.context import ExperimentContext
-from mml.errors import MMLError
+from mml.errors import MMLError, RegistrationError, ShapeError
 from mml.graph.nodes import ComputeNode, ModelNode
 from mml.graph.references import ModelIOReference, Reference
 from mml.graph.shapes import Shape, reference_shape
@@ -47,15 +48,95 @@ def build_nodes(
         shapes[label] = node.output_shape
 
 
+def build_through(
+    nodes: Mapping[str, ComputeNode],
+    *,
+    new: Collection[str],
+    seed: int,
+    context: ExperimentContext | None = None,
+    rebuild: bool = False,
+) -> tuple[str, ...]:
+    """Build new nodes of a graph that was built, and hold all others to the shapes that they get now.
+
+    What was not built before, because its width is not known yet, is left to `build_nodes`.
+
+    Parameters
+    ----------
+    nodes : mapping of str to ComputeNode
+        In topological order.
+    new : collection of str
+        Labels of the nodes to build.
+    seed, context
+        See `build_nodes`.
+    rebuild : bool
+        Build models that get another width again, with new initial values; those without values always are.
+
+    Returns
+    -------
+    tuple of str
+        Labels of the nodes that were built again.
+
+    Raises
+    ------
+    ShapeError
+        If shapes do not fit; both nodes are named.
+    """
+    shapes: dict[str, Shape | None] = {}
+    rebuilt: list[str] = []
+    for label, node in nodes.items():
+        known = [
+            shape
+            for one in node.upstream
+            if (shape := _shape(node, one, shapes, context, may_be_missing=True)) is not None
+        ]
+        if len(known) == len(node.upstream):
+            if _gets_another_width(node, known[0]) and (rebuild or not _has_values(node)):
+                rebuilt += [label] if node.make_again() else []
+            if label in new or label in rebuilt or node.is_built or not isinstance(node, ModelNode):
+                _build_or_tell(node, known, seed=seed)
+        elif label in new and isinstance(node, ModelNode):
+            node.wrap()
+        shapes[label] = node.output_shape
+    return tuple(rebuilt)
+
+
+def _gets_another_width(node: ComputeNode, shape: Shape) -> TypeGuard[ModelNode]:
+    return isinstance(node, ModelNode) and node.is_built and node.input_shape != shape
+
+
+def _has_values(node: ComputeNode) -> bool:
+    """Whether building again would lose anything."""
+    return node.model is not None and bool(node.model.variables())
+
+
+def _build_or_tell(node: ComputeNode, shapes: list[Shape], *, seed: int) -> None:
+    try:
+        node.build(shapes, seed=initial_seed(seed, node.label))
+    except ShapeError as error:
+        if isinstance(node, ModelNode) and node.is_built:
+            error.hint = (
+                "Pass rebuild=True to build it again with new initial values, or replace it, too."
+                if node.is_declared
+                else "Its model came ready-made and keeps its width: replace it, too."
+            )
+        raise
+
+
 def _shape(
     node: ComputeNode,
     reference: Reference,
     shapes: Mapping[str, Shape | None],
     context: ExperimentContext | None,
+    *,
+    may_be_missing: bool = False,
 ) -> Shape | None:
     if isinstance(reference, ModelIOReference):
         return shapes[reference.label]
     try:
         return reference_shape(reference, context=context)
+    except RegistrationError as error:
+        if may_be_missing:
+            return None
+        raise error.located({"node": node.label}) from error.__cause__
     except MMLError as error:
         raise error.located({"node": node.label}) from error.__cause__

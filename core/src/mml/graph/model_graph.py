@@ -6,32 +6,33 @@ what a phase is.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from mml.context import ExperimentContext, ExperimentNode
+from mml.context import ExperimentContext
 from mml.data import FeatureSetReference
 from mml.errors import ConfigError, GraphError, MMLError, did_you_mean
 from mml.graph.building import build_nodes, initial_seed
 from mml.graph.execution import Execution, ProgramCache
 from mml.graph.forwarding import forward_arrays
+from mml.graph.mutable import Mutable
 from mml.graph.nodes import ComputeNode, GraphNode, ModelNode
 from mml.graph.nodes.registry import node_from_config
 from mml.graph.optimizers.optimizer import Optimizer, as_optimizer
 from mml.graph.plan import Plan, Request
 from mml.graph.planner import Planner
-from mml.graph.references import ModelIOReference
+from mml.graph.registration import move_in
+from mml.graph.run_lock import RunLock
 from mml.graph.states import GraphStates
 from mml.graph.summary import summary_text
-from mml.graph.topology import heads, labels_of, ordered, tails, upstream_labels
+from mml.graph.topology import heads, labels_of, ordered, tails
 from mml.protocols import Config, State
 
 DEFAULT_LABEL = "model-graph"
 
 
-class ModelGraph(ExperimentNode):
+class ModelGraph(Mutable):
     """A directed acyclic graph of models and merges.
 
     Parameters
@@ -79,20 +80,22 @@ class ModelGraph(ExperimentNode):
             )
         self.jit_compile = jit_compile
         self._programs: ProgramCache = {}
-        self.run_lock = threading.RLock()
+        self.run_lock = RunLock()
+        self.context = ExperimentContext.active()
         self._seed = 0
         self._wire()
         # The default label is nobody's claim: a second graph without a label of its own clashes with no one.
         if label != DEFAULT_LABEL or DEFAULT_LABEL not in ExperimentContext.active():
             self._register()
 
-    def _wire(self) -> None:
-        for label, node in self._nodes.items():
-            node.downstream = tuple(
-                ModelIOReference(label=other.label, uuid=other.uuid)
-                for other in self._nodes.values()
-                if label in upstream_labels(other)
-            )
+    def enter(self, context: ExperimentContext) -> None:
+        """Move into a context, with the nodes and the FeatureSets that they read.
+
+        What a mutation adds or removes is registered or removed there from then on. Labels that the process
+        default context holds become free again. Entering again takes in what was made meanwhile.
+        """
+        move_in(context, nodes=(self, *self._nodes.values()), references=self.references)
+        self.context = context
 
     @property
     def nodes(self) -> Mapping[str, ComputeNode]:
@@ -236,9 +239,10 @@ class ModelGraph(ExperimentNode):
             optimizer.forget()
 
     def set_frozen(self, frozen: Mapping[str, str | None]) -> None:
-        """Put back who froze each node, as `ModelNode.frozen_by` told it."""
+        """Put back who froze each node, as `ModelNode.frozen_by` told it; nodes left out stay as they are."""
         for node in self._model_nodes(None):
-            node.restore_frozen(frozen[node.label])
+            if node.label in frozen:
+                node.restore_frozen(frozen[node.label])
 
     def summary(self) -> str:
         """Return a table of nodes with shapes, parameters, backend and freezing, for reading."""

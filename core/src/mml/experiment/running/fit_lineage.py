@@ -15,6 +15,9 @@ def follow_lineage(running: RunningPhase) -> None:
         Under `mml.strict`, if rows are scored that something fitted saw.
     """
     ledger, plan, views = running.host.lineage, running.execution.plan, running.inputs.views
+    for label, one in running.graph.nodes.items():
+        if one.model is not None:
+            ledger.follow(label, one.model)
     if running.phase.mode == "eval":
         running.results.in_sample = check_scored_rows(
             views,

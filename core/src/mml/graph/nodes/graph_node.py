@@ -7,7 +7,7 @@ reads from them.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from mml.backends import BaseModel
@@ -34,6 +34,8 @@ class GraphNode(ExperimentNode, ABC):
 
     min_upstream: ClassVar[int] = 1
     max_upstream: ClassVar[int | None] = 1
+    changing: ClassVar[tuple[str, ...]] = ("upstream", "downstream")
+    """The attributes that a mutation of the graph may change."""
 
     def __init__(self, label: str, upstream: Sequence[Any], *, uuid: str | None = None) -> None:
         super().__init__(label, uuid=uuid)
@@ -57,15 +59,42 @@ class GraphNode(ExperimentNode, ABC):
         """Return a symbolic pointer to the node's output."""
         return ModelIOReference(label=self.label, uuid=self.uuid)
 
-    def rewire(self, upstream: Sequence[Any]) -> None:
-        """Read from other places; a graph made of the node after this checks and follows the new wiring."""
+    def rewire(self, upstream: Sequence[Any], *, renamed: Mapping[str, str] | None = None) -> None:
+        """Read from other places; a graph made of the node after this checks and follows the new wiring.
+
+        Parameters
+        ----------
+        upstream : sequence
+            Nodes, references, FeatureSets.
+        renamed : mapping of str to str, optional
+            Label of an upstream → label of what stands in its place, for settings that name upstreams.
+
+        Raises
+        ------
+        GraphError
+            If the node cannot read these; it is then as it was.
+        """
         before = self.upstream
         self.upstream = tuple(as_reference(one, node=self.label) for one in upstream)
         try:
             self._check_limits()
+            self._upstream_changed(renamed or {})
         except GraphError:
             self.upstream = before
             raise
+
+    def remember(self) -> Callable[[], None]:
+        """Return a function that puts wiring and building back to what they are now."""
+        kept = {name: getattr(self, name) for name in self.changing}
+
+        def put_back() -> None:
+            for name, value in kept.items():
+                setattr(self, name, value)
+
+        return put_back
+
+    def _upstream_changed(self, renamed: Mapping[str, str]) -> None:
+        """Follow new upstreams, or refuse them: nothing to do for a node that names none of them."""
 
     def _check_limits(self) -> None:
         count, most = len(self.upstream), self.max_upstream

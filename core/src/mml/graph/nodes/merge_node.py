@@ -7,7 +7,7 @@ chosen per domain: `first` or `last` upstream, a named one, or joining them.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from mml.errors import GraphError
@@ -42,6 +42,13 @@ class MergeNode(ComputeNode):
 
     min_upstream: ClassVar[int] = 2
     max_upstream: ClassVar[int | None] = None
+    changing: ClassVar[tuple[str, ...]] = (
+        *ComputeNode.changing,
+        "targets",
+        "tags",
+        "_input_shapes",
+        "_output_shape",
+    )
     kind: ClassVar[str]
     targets_argument: ClassVar[str] = "targets"
     tags_argument: ClassVar[str] = "tags"
@@ -84,6 +91,18 @@ class MergeNode(ComputeNode):
     @abstractmethod
     def merge(self, ops: Any, arrays: list[Any]) -> Any:
         """Combine arrays of shape ``(rows, ...)``, in the order of the upstreams."""
+
+    def _upstream_changed(self, renamed: Mapping[str, str]) -> None:
+        # What is named stays named, by whatever stands in its place.
+        targets, tags = (renamed.get(one, one) if isinstance(one, str) else one for one in self._strategies)
+        self.targets, self.tags = (
+            self._checked_strategy("targets", targets),
+            self._checked_strategy("tags", tags),
+        )
+
+    @property
+    def _strategies(self) -> tuple[Strategy, Strategy]:
+        return self.targets, self.tags
 
     def _checked_strategy(self, domain: str, strategy: Strategy) -> Strategy:
         labels = [one.label for one in self.upstream]

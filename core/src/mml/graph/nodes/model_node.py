@@ -38,6 +38,7 @@ class ModelNode(ComputeNode):
     """
 
     max_upstream: ClassVar[int | None] = 1
+    changing: ClassVar[tuple[str, ...]] = (*ComputeNode.changing, "_model")
 
     def __init__(
         self,
@@ -139,11 +140,20 @@ class ModelNode(ComputeNode):
         except MMLError as error:
             raise error.located({"node": self.label, "upstream": self.upstream[0].label}) from error.__cause__
 
+    @property
+    def is_declared(self) -> bool:
+        """Whether the graph makes the model, so that it can be made again; else it came ready-made."""
+        return isinstance(self._declared, Model)
+
+    def make_again(self) -> bool:
+        """Let a declared model be made anew at the next `build`; return whether that is so."""
+        if self.is_declared:
+            self._model = None
+        return self.is_declared
+
     def unbuild(self, *, seed: int) -> None:
         """Return to before `build`, so that the model may be built for another width."""
-        if isinstance(self._declared, Model):
-            self._model = None
-        else:
+        if not self.make_again():
             self.reset(seed=seed)
 
     def reset(self, *, seed: int) -> None:

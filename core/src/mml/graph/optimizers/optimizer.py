@@ -166,9 +166,17 @@ class Optimizer:
             slots = self._slots[variable] = dict(make())
         return slots
 
-    def forget(self) -> None:
-        """Drop all state: the next update is the first one."""
-        self._slots.clear()
+    def forget(self, node: str | None = None) -> None:
+        """Drop the state of one node's variables, or all: the next update is the first one.
+
+        Parameters
+        ----------
+        node : str, optional
+            The node's label.
+        """
+        for variable in list(self._slots):
+            if node is None or variable.startswith(f"{node}/"):
+                del self._slots[variable]
 
     def get_state(self) -> State:
         """Return owned copies of all slots as NumPy arrays, by variable."""
