@@ -83,8 +83,11 @@ def test_a_list_of_numbers_keeps_their_values_or_is_refused(values):
         ([-1, 0, BIG], ["row 2", f"the integer {BIG}", "64 bits"]),
         ([[0, -1], [BIG, 0]], ["row 1", f"the integer {BIG}"]),
         ([0, 2**70], ["row 1", f"the integer {2**70}"]),
-        ([2**70] * 4, ["row 0", "64 bits"]),
+        ([2**70] * 4, ["row 0", f"the integer {2**70}", "64 bits"]),
+        ([1, 10**5000], ["row 1", "an integer of many digits", "64 bits"]),
         ([None, -1, 2**63], ["row 2", f"the integer {2**63}"]),
+        ([2**65 + 1, 0.5], ["row 0", f"{2**65 + 1} among floats"]),
+        ([0.5, None, 10**400], ["row 2", "among floats"]),
         ([0.5, 1, 2**53 + 1], ["row 2", f"{2**53 + 1} among floats"]),
         ([[0.5, 1], [2**53 + 1, 1]], ["row 1", "among floats"]),
     ],
@@ -99,6 +102,8 @@ def test_integers_that_no_column_holds_are_refused_by_row(values, words):
 def test_large_floats_and_integers_that_floats_hold_are_no_mistake():
     assert tags([1e300, -1e300]).tolist() == [1e300, -1e300]
     assert tags([0.5, 2**60]).tolist() == [0.5, 2.0**60]
+    assert tags([2**70, 0.5]).tolist() == [2.0**70, 0.5]
+    assert tags([2**70, 0.5, None]).tolist()[:2] == [2.0**70, 0.5]
     assert tags([float("inf"), 2]).tolist() == [np.inf, 2]
 
 

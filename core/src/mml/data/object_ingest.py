@@ -16,7 +16,7 @@ import pyarrow as pa
 from mml.data.array_ingest import from_array
 from mml.data.arrow_columns import tensor_from_flat
 from mml.data.arrow_ingest import from_arrow
-from mml.data.exact_integers import exact_numbers, unsigned
+from mml.data.exact_integers import are_mixed, exact_floats, exact_numbers, unsigned
 from mml.data.ingest_errors import mixed, no_samples, nothing_known, null_error, ragged, unreadable
 from mml.data.schema import TAGS, ColumnName
 from mml.data.text_columns import text_of_items
@@ -101,6 +101,8 @@ def _arrow_of(items: list[Any], name: ColumnName, per_sample: int = 1) -> pa.Arr
         raise unsupported(name, "set", row=row // per_sample, hint="A set has no order: take sorted lists.")
     if any(issubclass(kind, date) for kind in kinds):
         _refuse_mixed_times(items, name, per_sample)
+    if are_mixed(kinds):
+        return pa.array(exact_floats(items, name, per_sample), pa.float64())
     try:
         return _with_nanoseconds(pa.array(items), items)
     except (pa.ArrowException, OverflowError, TypeError, ValueError) as cause:

@@ -17,6 +17,7 @@ _SUPPORTED = (
     "and tensors of all but strings with one shape for all"
 )
 
+_TURN = "Turn it into text, a number, or a time."
 _TEXT = "Hand over each text of a sample as a column of its own."
 _FIELDS = "Hand over its fields as columns of their own."
 _BYTES = "Decode it into strings, or into numbers."
@@ -85,14 +86,7 @@ def unsupported_dtype(name: ColumnName, dtype: np.dtype) -> DataError:
 def unsupported_object(name: ColumnName, row: int, item: object) -> DataError:
     """Return the error of a Python object."""
     found = f"{type(item).__module__}.{type(item).__qualname__}".removeprefix("builtins.")
-    if isinstance(item, int):
-        return unsupported(
-            name,
-            f"{item}"[:80],
-            row=row,
-            hint="Integers have 64 bits; larger ones go in as floats, or as strings that name something.",
-        )
-    hint = "Turn it into a number with float()." if hasattr(item, "__float__") else None
+    hint = "Turn it into a number, with float() for one." if hasattr(item, "__float__") else _TURN
     if hasattr(type(item), "__members__"):  # an Enum
         hint = "Hand over its names or its values."
     return unsupported(name, found, row=row, hint=hint)
