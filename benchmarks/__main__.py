@@ -12,6 +12,7 @@ from benchmarks.results import keep, show
 
 BENCHMARKS = {
     "train_step": "one step of an MLP 32-64-64-1, batch 64, Adam, on torch; losses are recorded",
+    "eval_step": "one step of evaluating that MLP on torch, with outputs kept and without",
     "import_time": "`import mml` in a fresh process, beyond importing numpy and pyarrow",
     "ingest": "1 GB of NumPy, Arrow and polars columns into a FeatureSet, against one copy of the memory",
     "split": "a random split of 10 million rows, against `rng.permutation`; memory of the views",

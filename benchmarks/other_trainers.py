@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import torch
 
-from benchmarks.train_task import BATCH_SIZE, EPOCHS_A_ROUND, LEARNING_RATE, STEPS_A_ROUND, TrainTask, network
+from benchmarks.hand_written_loops import network
+from benchmarks.train_task import BATCH_SIZE, EPOCHS_A_ROUND, LEARNING_RATE, STEPS_A_ROUND, TrainTask
 
 
 def skorch(task: TrainTask, record: Callable[[float], None]) -> Callable[[], float]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
-import torch
 
 N_ROWS = 8192
 N_FEATURES = 32
@@ -39,14 +37,3 @@ class TrainTask:
         weights = rng.standard_normal((N_FEATURES, 1), dtype=np.float32)
         noise = rng.standard_normal((N_ROWS, 1), dtype=np.float32)
         return cls(x, np.tanh(x @ weights) + np.float32(0.1) * noise)
-
-
-def network(seed: int = 0) -> torch.nn.Module:
-    """Build the MLP 32-64-64-1."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        sizes = (N_FEATURES, *HIDDEN)
-        layers: list[torch.nn.Module] = []
-        for wide, narrow in pairwise(sizes):
-            layers += [torch.nn.Linear(wide, narrow), torch.nn.ReLU()]
-        return torch.nn.Sequential(*layers, torch.nn.Linear(sizes[-1], 1))
