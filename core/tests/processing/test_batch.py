@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +13,7 @@ from hypothesis import strategies as st
 from mml.backends.numpy_backend import NumpyBackend
 from mml.context import ExperimentContext
 from mml.data import FeatureSet
-from mml.errors import ColumnError, DataError, SamplerError
+from mml.errors import BackendError, ColumnError, DataError, SamplerError
 from mml.plugins import registry
 from mml.processing import Batch, BatchView, Gatherer, RoleData, SampleData, SimpleSampler
 
@@ -159,6 +162,10 @@ def test_a_batch_is_converted_once_per_backend_and_device():
         there = batch.to("counting")
         assert batch.to("counting") is there
         assert len(Counting.calls) == 3
+        assert batch.to("counting", "cpu") is there
+        assert batch.stream().to("counting") is there
+        assert batch["default"].to("counting", "cpu") is there["default"]
+        assert len(Counting.calls) == 3
         assert batch.to("counting", device="b") is not there
         assert {device for _, device in Counting.calls} == {None, "b"}
         assert there.tags["c"] is batch.tags["c"]
@@ -175,3 +182,128 @@ def test_identities_may_be_given_instead_of_computed():
 
     assert data.sample_uuids is uuids
     assert (data.n_rows, data.n_live, len(data)) == (2, 1, 2)
+
+
+@pytest.mark.parametrize("first", ["whole", "stream"])
+def test_a_stream_of_a_batch_is_not_converted_again(first):
+    backends = registry("backends")
+    backends.register("counting")(Counting)
+    Counting.calls = []
+    try:
+        rows = {"default": np.array([1, 2])}
+        batch = Batch.from_view(BatchView.of_streams({"p": rows, "q": rows}), gatherer())
+        ways = {
+            "whole": lambda: batch.to("counting").stream("p"),
+            "stream": lambda: batch.stream("p").to("counting"),
+        }
+        found = ways.pop(first)(), *(way() for way in ways.values())
+        # Two streams of three columns each.
+        assert len(Counting.calls) == 6
+        assert found[0].features["x"] is found[1].features["x"]
+    finally:
+        backends.remove("counting")
+
+
+def test_what_was_converted_is_freed_with_its_batch():
+    batch = Batch.from_view(BatchView({"default": np.array([1, 2])}), gatherer())
+    there = weakref.ref(batch.to("numpy").features["x"])
+    part = batch.part(slice(0, 1))
+    part.to("numpy")
+    gc.disable()
+    try:
+        del batch, part
+        assert there() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("backend", "device", "match"),
+    [
+        ("numpy", [1], "A device is named"),
+        ("numpy", 0, "A device is named"),
+        (["numpy"], None, "A backend is named"),
+        (None, None, "A backend is named"),
+        ("numpy", "nowhere", "no device 'nowhere'"),
+    ],
+)
+def test_places_that_are_none_are_refused(backend, device, match):
+    batch = Batch.from_view(BatchView({"default": np.array([1])}), gatherer())
+    for one in (batch, batch["default"]):
+        with pytest.raises(BackendError, match=match):
+            one.to(backend, device)
+
+
+def test_a_column_that_no_backend_holds_is_named():
+    with ExperimentContext().activate():
+        data = {"x": [1.0, 2.0], "word": ["a", "b"], "day": np.array(["2024-01-01"] * 2, dtype="M8[s]")}
+        fs = FeatureSet.from_dict("rows", data, feature_keys=["x", "word"], target_keys="day")
+    words = next(iter(SimpleSampler(batch_size=2).bind(fs)))
+    with pytest.raises(BackendError, match="Strings do not enter") as caught:
+        words.to("numpy")
+    assert "column 'features.word'" in caught.value.where
+    assert "tag" in caught.value.hint
+    days = next(iter(SimpleSampler(batch_size=2).bind(fs.view().select(["x", "day"]))))
+    with pytest.raises(BackendError) as caught:
+        days.to("numpy")
+    assert "column 'targets.day'" in caught.value.where
+
+
+def samples(n_rows=2, **columns):
+    given = {"features": {"x": np.ones(n_rows)}, "targets": {}, "tags": {}, **columns}
+    return SampleData(
+        given.pop("features"),
+        mask=given.pop("mask", np.ones(n_rows, dtype=bool)),
+        sample_uuids=np.ones((n_rows, 16), dtype=np.uint8),
+        **given,
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: BatchView({}), "by role"),
+        (lambda: BatchView([0, 1]), "by role"),
+        (lambda: BatchView({3: np.array([0])}), "by role"),
+        (lambda: BatchView.of_streams({}), "by stream"),
+        (lambda: BatchView.of_streams({"p": {}}), "by role"),
+        (lambda: BatchView({"default": np.array([True, False])}), "integers"),
+        (lambda: BatchView({"default": np.array([0.0, 1.0])}), "integers"),
+        (lambda: BatchView({"default": np.array([[0, 1]])}), "flat"),
+        (lambda: BatchView({"default": 3}), "flat"),
+        (lambda: BatchView({"default": [[0], [1, 2]]}), "flat"),
+        (lambda: BatchView({"default": None}), "flat"),
+        (lambda: BatchView({"a": np.array([0]), "b": np.array([0, 1])}), "as many in every role"),
+        (
+            lambda: BatchView.of_streams({"p": {"a": np.array([0])}, "q": {"a": np.array([0, 1])}}),
+            "as many in every role",
+        ),
+        (lambda: Batch({}), "by role"),
+        (lambda: Batch(None), "by role"),
+        (lambda: Batch({"default": np.ones(3)}), "holds samples"),
+        (lambda: Batch({"a": samples(2), "b": samples(3)}), "as many in every role"),
+        (lambda: Batch.of_streams({}), "by stream"),
+        (
+            lambda: Batch.of_streams({"p": {"a": samples(2)}, "q": {"a": samples(3)}}),
+            "as many in every role",
+        ),
+        (lambda: RoleData({}), "by role"),
+        (lambda: samples(2, features={"x": np.ones(3)}), "other rows than its mask"),
+        (lambda: samples(2, tags={"x": np.ones(1)}), "other rows than its mask"),
+        (lambda: samples(2, mask=np.array([1, 0])), "truth values"),
+        (lambda: samples(2, mask=[True, False]), "truth values"),
+    ],
+)
+def test_what_is_no_batch_is_refused(make, match):
+    with pytest.raises(SamplerError, match=match):
+        make()
+
+
+def test_rows_may_be_any_integers():
+    for rows in ([4, 0, -1], np.array([4, 0, -1], dtype=np.int8), (4, 0, -1)):
+        view = BatchView({"default": rows})
+        assert view.rows["default"].dtype == np.int64
+        assert view == BatchView({"default": np.array([4, 0, -1])})
+    assert BatchView({"default": []}).n_rows == 0
+    batch = SimpleSampler(batch_size=2).bind(FS.view()).materialize(BatchView({"default": [5, 2]}))
+    assert batch.tags["c"].tolist() == ["c5", "c2"]

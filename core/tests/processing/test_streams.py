@@ -157,4 +157,5 @@ class TestBatches:
         assert batch.to("numpy") is converted
         part = batch.stream("p")
         assert part.to("numpy") is batch.stream("p").to("numpy")
-        assert len(calls) == 6 * 3
+        assert part.to("numpy")["pair"] is converted.stream("p")["pair"]
+        assert len(calls) == 4 * 3

@@ -24,7 +24,7 @@ class Capabilities:
     deterministic : bool
         Equal seeds give equal bits on one machine, so that exact resume can be promised.
     devices : tuple of str
-        Kinds of device, e.g. ``("cpu",)``.
+        Kinds of device, e.g. ``("cpu",)``; first the one that is meant where none is named.
     dlpack : bool
         Arrays cross to other backends through DLPack without a copy.
     compiled : bool

@@ -1,6 +1,6 @@
 """Processing: splitters, scalers, samplers and batches."""
 
-from mml.processing.batch import Batch, RoleData, SampleData
+from mml.processing.batch import Batch
 from mml.processing.batch_view import BatchView
 from mml.processing.gather import Gatherer, assemble, assembled_shape
 from mml.processing.samplers import (
@@ -14,6 +14,7 @@ from mml.processing.samplers import (
     SimpleSampler,
     TripletSampler,
 )
+from mml.processing.samples import RoleData, SampleData
 from mml.processing.scalers import (
     AbsoluteScaler,
     MaxAbsScaler,
