@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from mml.context import ExperimentContext
 from mml.data import FeatureSet
-from mml.errors import ConfigError, SamplerError, StateError, UnmatchedRowsWarning
+from mml.errors import ConfigError, MMLError, SamplerError, StateError, UnmatchedRowsWarning
 from mml.processing import SimpleSampler
 from mml.protocols import Configurable, Stateful
 
@@ -564,6 +564,23 @@ def test_samplers_are_values():
     assert isinstance(one.bind(VIEW), Stateful)
     with pytest.raises(ConfigError):
         SimpleSampler.from_config({"batch_siz": 3})
+
+
+def test_a_configuration_of_another_sampler_is_refused():
+    for name in ("mml/simple", "simple", "mml.processing.SimpleSampler", "mml.processing:SimpleSampler"):
+        assert SimpleSampler.from_config({"sampler": name, "batch_size": 2}) == SimpleSampler(batch_size=2)
+    for name in ("mml/paired", "paired", 3, None):
+        with pytest.raises(ConfigError, match=r"another sampler|names none"):
+            SimpleSampler.from_config({"sampler": name, "batch_size": 2})
+    with pytest.raises(MMLError, match="nothing"):
+        SimpleSampler.from_config({"sampler": "nothing", "batch_size": 2})
+    with pytest.raises(MMLError, match=r"os\.path"):
+        SimpleSampler.from_config({"sampler": "os.path", "batch_size": 2})
+
+    class Own(SimpleSampler):
+        """A sampler of the user's, which is written down as what it extends."""
+
+    assert Own.from_config(SimpleSampler(batch_size=2).get_config()) == Own(batch_size=2)
 
 
 def test_a_whole_feature_set_is_bound_as_the_view_of_all_its_rows():

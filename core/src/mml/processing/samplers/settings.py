@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from mml.configuration import made_with, settings_beside
+from mml.configuration import made_with, registered_name, settings_beside
 from mml.data import FeatureSet, FeatureSetView
 from mml.errors import ConfigError, DataError, SamplerError, did_you_mean
+from mml.plugins import registry
 from mml.protocols import Config
 
 Made = TypeVar("Made")
@@ -90,13 +91,27 @@ def made_from(cls: type[Made], config: Any) -> Made:
     Raises
     ------
     ConfigError
-        If it is no mapping, or holds settings that the class does not take.
+        If it is no mapping, is of another sampler, or holds settings that the class does not take.
     SamplerError
         If one of them is wrong.
     """
     if not isinstance(config, Mapping):
         raise ConfigError("The configuration of a sampler is no mapping.", found=repr(config))
+    if "sampler" in config:
+        _require_own_name(cls, registered_name(dict(config), "sampler"))
     return made_with(cls, settings_beside(dict(config), "sampler"))
+
+
+def _require_own_name(cls: type, name: str) -> None:
+    # A Python path names a class that was imported to get here; nothing is imported for it again.
+    is_path = "/" not in name and name.replace(":", ".").rpartition(".")[2] == cls.__name__
+    if is_path or issubclass(cls, registry("samplers").resolve(name, allow_import=False).load()):
+        return
+    raise ConfigError(
+        f"This is the configuration of another sampler than {cls.__name__}.",
+        found=repr(name),
+        hint="Read it by its name: registry('samplers').load(config['sampler']).from_config(config).",
+    )
 
 
 def key_of(sampler: Any) -> tuple[Any, ...]:
