@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mml
-from mml.errors import LossError, PhaseError, SamplerError, UnmatchedRowsWarning
+from mml.errors import DataError, LossError, PhaseError, SamplerError, UnmatchedRowsWarning
 from mml_conformance.reference.losses import ReferenceLoss
 
 CELLS = 6
@@ -415,3 +415,104 @@ class TestTriplets:
                 for node, data in (("a", first), ("b", second))
             )
             assert mine == theirs
+
+
+def three_sets():
+    """Return a primary set and two others, each of which lacks rows that the other has."""
+    sets = []
+    for label, keys in (("first", range(8)), ("second", range(6)), ("third", range(2, 8))):
+        rng = np.random.default_rng(len(sets))
+        columns = {
+            "x": rng.normal(size=(len(keys), 3)).astype(np.float32),
+            "y": np.array(keys, dtype=np.float32).reshape(-1, 1),
+            "key": list(keys),
+        }
+        sets.append(
+            mml.FeatureSet.from_dict(label, columns, feature_keys="x", target_keys="y", tag_keys="key")
+        )
+    return sets
+
+
+@pytest.mark.filterwarnings("ignore::mml.errors.UnmatchedRowsWarning")
+class TestMasksThatCross:
+    """Cells are alone for some rows and keys for others, so partners are masked in one role each."""
+
+    CONDITIONS = {"p": {"cell": "similar"}, "q": {"pair": "similar"}}  # noqa: RUF012 -- never written to
+
+    def data(self):
+        cell, pair = [0, 0, 1, 2, 3, 3], [0, 1, 1, 2, 3, 4]
+        x = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+        columns = {"x": x, "y": x[:, :1], "cell": cell, "pair": pair}
+        return mml.FeatureSet.from_dict(
+            "rows", columns, feature_keys="x", target_keys="y", tag_keys=["cell", "pair"]
+        )
+
+    def losses(self):
+        return [
+            mml.AppliedLoss("mse", on="net", inputs=["outputs.anchor", f"outputs.{role}"], label=role)
+            for role in ("p", "q")
+        ]
+
+    def phase(self, losses, *, conditions=None, unmatched="mask", label="train"):
+        sampler = mml.NSampler(batch_size=6, conditions=conditions or self.CONDITIONS, unmatched=unmatched)
+        return mml.TrainPhase.from_split(label, split=None, sampler=sampler, losses=losses)
+
+    def test_are_told_with_what_crosses_and_a_way_out(self):
+        with pytest.raises(DataError, match="masks of several inputs cross") as caught:
+            embedding(self.data()).run_phase(self.phase(self.losses()))
+        assert "inputs 'net (anchor), net (" in caught.value.where
+        assert "beside 'net (" in caught.value.where
+        assert "active_nodes" not in caught.value.hint
+        for way in ("unmatched='drop'", "fallback", "phase for each loss"):
+            assert way in caught.value.hint
+
+    def test_are_none_where_unmatched_rows_are_left_out(self):
+        results = embedding(self.data()).run_phase(self.phase(self.losses(), unmatched="drop"))
+        assert {label: list(results.losses("net").where(label=label).rows) for label in "pq"} == {
+            "p": [1],
+            "q": [1],
+        }
+
+    def test_are_none_where_a_fallback_serves_every_row(self):
+        conditions = {
+            role: {column: {"mode": "similar", "fallback": "any"} for column in one}
+            for role, one in self.CONDITIONS.items()
+        }
+        results = embedding(self.data()).run_phase(self.phase(self.losses(), conditions=conditions))
+        assert list(results.losses("net").rows) == [6, 6]
+
+    def test_are_none_in_a_phase_for_each_loss(self):
+        made = embedding(self.data())
+        for loss, n_rows in zip(self.losses(), (4, 2), strict=True):
+            results = made.run_phase(self.phase([loss], label=loss.label))
+            assert list(results.losses("net").rows) == [n_rows]
+
+    def test_of_streams_are_told_with_their_own_way_out(self):
+        first, second, third = three_sets()
+        nodes = [
+            mml.ModelNode(label, mml.Model("reference/mlp", output_shape=2), data.reference())
+            for label, data in (("a", first), ("b", second), ("c", third))
+        ]
+        merges = [
+            mml.ConcatNode(label, [nodes[0], other], concat_axis_targets="a")
+            for label, other in (("ab", nodes[1]), ("ac", nodes[2]))
+        ]
+        heads = [
+            mml.ModelNode(f"head-{one.label}", mml.Model("reference/mlp", output_shape=1), one)
+            for one in merges
+        ]
+        made = mml.Experiment("toy", mml.ModelGraph([*nodes, *merges, *heads], optimizer="sgd"))
+        losses = [mml.AppliedLoss("mse", on=one.label) for one in heads]
+        sampler = mml.AlignedSampler(mml.SimpleSampler(batch_size=8), by="key", unmatched="mask")
+
+        def phase(sampler, losses, **settings):
+            return mml.TrainPhase.from_split("train", split=None, sampler=sampler, losses=losses, **settings)
+
+        with pytest.raises(DataError, match="masks of several inputs cross") as caught:
+            made.run_phase(phase(sampler, losses))
+        assert "inputs 'a, " in caught.value.where
+        assert "active_nodes" in caught.value.hint
+        branch = phase(sampler, losses[:1], active_nodes=["a", "b", "head-ab"])
+        assert list(made.run_phase(branch).losses("head-ab").rows) == [6]
+        dropping = mml.AlignedSampler(mml.SimpleSampler(batch_size=8), by="key")
+        assert list(made.run_phase(phase(dropping, losses)).losses("head-ac").rows) == [4]

@@ -13,6 +13,7 @@ from typing import TypeAlias
 import numpy as np
 
 from mml.errors import DataError
+from mml.processing.batch_view import DEFAULT_ROLE
 
 Pair: TypeAlias = tuple[str, str]
 Rows: TypeAlias = dict[Pair, np.ndarray]
@@ -65,12 +66,28 @@ class OrderedRows:
                 np.take_along_axis(live[pair], np.argsort(places[pair], axis=1), axis=1) for pair in chosen
             ]
             if (leading != np.logical_and.reduce(back).sum(axis=1)).any():
-                raise DataError(
-                    "The masks of these inputs cross: no order of the rows serves every merge.",
-                    where={"inputs": ", ".join(sorted({lane for lane, _ in chosen}))},
-                    hint="Run the branches in phases of their own, through active_nodes.",
-                )
+                raise _crossing(chosen, others=sorted(self.rows.keys() - pairs))
         return np.asarray(leading)
+
+
+def _crossing(chosen: Sequence[Pair], *, others: Sequence[Pair]) -> DataError:
+    """Return the error of masks that no order serves, with the way out that lies at hand."""
+    among_roles = len({role for _, role in (*chosen, *others)}) > 1
+    return DataError(
+        "The masks of several inputs cross: no order puts the rows first that each loss or merge shares.",
+        where={"inputs": _told(chosen), "beside": _told(others)},
+        hint=(
+            "Use unmatched='drop' in the sampler, a fallback in its conditions, or a phase for each loss, so "
+            "that the masks of one role count at a time."
+            if among_roles
+            else "Use unmatched='drop' in the aligning sampler, or run the branches in phases of their own, "
+            "through active_nodes."
+        ),
+    )
+
+
+def _told(pairs: Sequence[Pair]) -> str:
+    return ", ".join(lane if role == DEFAULT_ROLE else f"{lane} ({role})" for lane, role in pairs)
 
 
 def live_first(rows: Mapping[Pair, np.ndarray]) -> OrderedRows:
