@@ -100,6 +100,27 @@ def build_through(
     return tuple(rebuilt)
 
 
+def build_for_a_look(
+    nodes: Mapping[str, ComputeNode], *, seed: int, context: ExperimentContext | None = None
+) -> MMLError | None:
+    """Build what can be built; return the first thing that stands against the rest, but for missing data."""
+    shapes: dict[str, Shape | None] = {}
+    problem: MMLError | None = None
+    for label, node in nodes.items():
+        shapes[label] = None
+        try:
+            if isinstance(node, ModelNode):
+                node.wrap()
+            incoming = [_shape(node, one, shapes, context, may_be_missing=True) for one in node.upstream]
+            known = [shape for shape in incoming if shape is not None]
+            if len(known) == len(incoming):
+                node.build(known, seed=initial_seed(seed, label))
+            shapes[label] = node.output_shape
+        except MMLError as error:
+            problem = problem or error.located({"node": label})
+    return problem
+
+
 def _gets_another_width(node: ComputeNode, shape: Shape) -> TypeGuard[ModelNode]:
     return isinstance(node, ModelNode) and node.is_built and node.input_shape != shape
 

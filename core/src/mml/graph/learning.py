@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from mml.backends import get_backend
 from mml.errors import PhaseError, did_you_mean
@@ -27,7 +27,7 @@ def choose_learning(nodes: Mapping[str, ComputeNode], request: Request) -> tuple
             )
     if request.mode == "eval":
         return ()
-    able = _can_fit if request.mode == "fit" else _can_learn
+    able = can_be_fitted if request.mode == "fit" else can_be_trained
     chosen = []
     for label, node in nodes.items():
         named = request.active is not None and label in request.active
@@ -53,26 +53,30 @@ def choose_learning(nodes: Mapping[str, ComputeNode], request: Request) -> tuple
     return tuple(chosen)
 
 
-def running_nodes(nodes: Mapping[str, ComputeNode], request: Request, learning: tuple[str, ...]) -> set[str]:
-    """Return the labels of all nodes that run: who learns, what losses read, and their dependencies.
-
-    Raises
-    ------
-    PhaseError
-        If one of them has to be fitted first.
-    """
+def running_nodes(nodes: Mapping[str, ComputeNode], request: Request, learning: Sequence[str]) -> set[str]:
+    """Return the labels of all nodes that run: who learns, what losses read, and their dependencies."""
     wanted = set(learning) | {loss.on for loss in request.losses if loss.on in nodes}
     for loss in request.losses:
         wanted |= {str(one.name) for one in loss.routed if one.domain == "node" and one.name in nodes}
     if request.mode == "eval":
         wanted |= set(nodes if request.active is None else request.active)
     wanted |= {label for label in request.record if label in nodes}
-    running = with_ancestors(nodes, wanted)
+    return with_ancestors(nodes, wanted)
+
+
+def check_ready(
+    nodes: Mapping[str, ComputeNode], request: Request, *, learning: Sequence[str], running: Collection[str]
+) -> None:
+    """Refuse nodes that run as they are, though they have to be fitted first.
+
+    Raises
+    ------
+    PhaseError
+    """
     for label in nodes:
         fitted_first = request.mode == "fit" and set(learning) & with_ancestors(nodes, [label])
         if label in running and label not in learning and not fitted_first:
             _check_ready(nodes[label])
-    return running
 
 
 def _check_ready(node: ComputeNode) -> None:
@@ -94,11 +98,13 @@ def _is_kept(node: ModelNode, mode: str) -> bool:
     return node.frozen_by == "user" or (mode == "train" and node.is_frozen)
 
 
-def _can_fit(node: ModelNode) -> bool:
+def can_be_fitted(node: ModelNode) -> bool:
+    """Whether a FitPhase can fit the node."""
     return node.model is not None and get_backend(node.backend).capabilities.fit and node.model.can_fit
 
 
-def _can_learn(node: ModelNode) -> bool:
+def can_be_trained(node: ModelNode) -> bool:
+    """Whether a TrainPhase can train the node, freezing left aside."""
     capabilities = get_backend(node.backend).capabilities
     return (
         node.model is not None

@@ -14,6 +14,7 @@ from mml.context import ExperimentContext
 from mml.data import FeatureSetReference
 from mml.errors import ConfigError, GraphError, MMLError, did_you_mean
 from mml.graph.building import build_nodes, initial_seed
+from mml.graph.described import Described
 from mml.graph.execution import Execution, ProgramCache
 from mml.graph.forwarding import forward_arrays
 from mml.graph.mutable import Mutable
@@ -25,14 +26,13 @@ from mml.graph.planner import Planner
 from mml.graph.registration import move_in
 from mml.graph.run_lock import RunLock
 from mml.graph.states import GraphStates
-from mml.graph.summary import summary_text
 from mml.graph.topology import heads, labels_of, ordered, tails
 from mml.protocols import Config, State
 
 DEFAULT_LABEL = "model-graph"
 
 
-class ModelGraph(Mutable):
+class ModelGraph(Mutable, Described):
     """A directed acyclic graph of models and merges.
 
     Parameters
@@ -166,7 +166,7 @@ class ModelGraph(Mutable):
         return self
 
     def plan(self, request: Request) -> Plan:
-        """Return how the graph would answer a phase's request, with an explanation for people."""
+        """Return how the graph would answer a phase's request."""
         try:
             planner = Planner(self._nodes, self.optimizer, request, jit_compile=self.jit_compile)
             return planner.plan()
@@ -243,10 +243,6 @@ class ModelGraph(Mutable):
         for node in self._model_nodes(None):
             if node.label in frozen:
                 node.restore_frozen(frozen[node.label])
-
-    def summary(self) -> str:
-        """Return a table of nodes with shapes, parameters, backend and freezing, for reading."""
-        return summary_text(self)
 
     def get_config(self) -> Config:
         """Return nodes, optimizer and label."""

@@ -39,6 +39,8 @@ class Lane:
         Roles of the stream.
     rows : ndarray of int64 or None
         All rows that the phase may draw from.
+    featureset : str
+        Label of the FeatureSet, for people.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Lane:
     combine: str | None = None
     roles: tuple[str, ...] = (DEFAULT_ROLE,)
     rows: np.ndarray | None = None
+    featureset: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,8 +189,6 @@ class Plan:
     lanes : tuple of Lane
     aligned : tuple of (str, frozenset)
         For each merge and role: the ``(lane, role)`` pairs whose rows it puts side by side.
-    explanation : tuple of str
-        Why the plan is as it is, for people.
     """
 
     segments: tuple[PlannedSegment, ...]
@@ -200,4 +201,3 @@ class Plan:
     loss_rows: tuple[int, ...] = ()
     lanes: tuple[Lane, ...] = ()
     aligned: tuple[tuple[str, frozenset[tuple[str, str]]], ...] = ()
-    explanation: tuple[str, ...] = ()

@@ -13,9 +13,8 @@ from dataclasses import replace
 import numpy as np
 
 from mml.backends import Call, Segment, get_backend
-from mml.errors import GraphError
-from mml.graph.explanation import explained
-from mml.graph.learning import choose_learning, running_nodes
+from mml.errors import GraphError, MMLError
+from mml.graph.learning import check_ready, choose_learning, running_nodes
 from mml.graph.loss_placement import LossPlacement, check_losses
 from mml.graph.naming import Inputs, ValueNames
 from mml.graph.nodes import ComputeNode, MergeNode, ModelNode
@@ -58,6 +57,7 @@ class Planner:
         check_losses(nodes, request.losses)
         self.learning = choose_learning(nodes, request)
         running = running_nodes(nodes, request, self.learning)
+        check_ready(nodes, request, learning=self.learning, running=running)
         self.order = tuple(label for label in ordered(nodes) if label in running)
         self.staging = Staging(
             nodes,
@@ -65,7 +65,7 @@ class Planner:
             mode=request.mode,
             learning=self.learning,
             losses=request.losses,
-            optimizer=optimizer,
+            graph_wise=optimizer is not None,
         )
         if jit_compile:
             self.staging.check_compiler()
@@ -87,10 +87,9 @@ class Planner:
         PhaseError, GraphError, LossError, OptimizerError
             If the request cannot be answered; the message names the node or loss.
         """
-        stages = self.staging.stages
         self.staging.check_graph_wise()
         wanted = self._values_between()
-        planned = [*(self._segment(stage, wanted) for stage in stages), *self.losses.on_host()]
+        planned = [*(self._segment(stage, wanted) for stage in self.staging.stages), *self.losses.on_host()]
         check_reached(
             [one.segment for one in planned],
             self.request.losses,
@@ -119,7 +118,6 @@ class Planner:
             loss_rows=loss_rows,
             lanes=self.request.lanes,
             aligned=aligned,
-            explanation=tuple(explained(self.nodes, self.order, stages, self.learning)),
         )
 
     def _keys(self, label: str) -> list[tuple[str, str]]:
@@ -209,20 +207,24 @@ class Planner:
         )
 
     def _device(self, stage: Stage) -> str | None:
-        devices = {
-            node.device or self.request.device
-            for label in stage.labels
-            if isinstance(node := self.nodes[label], ModelNode)
-        }
-        if len(devices) > 1:
+        """Return where a stage runs: where its nodes are put, and those that are put nowhere go with them."""
+        backend = get_backend(stage.backend)
+        devices: dict[str | None, str] = {}
+        for label in stage.labels:
+            if isinstance(node := self.nodes[label], ModelNode):
+                try:
+                    devices[backend.device_name(node.device or self.request.device)] = label
+                except MMLError as error:
+                    raise error.located({"node": label}) from error.__cause__
+        named = {device: label for device, label in devices.items() if device is not None}
+        if len(named) > 1:
             raise GraphError(
                 "Nodes that one step executes together stand on different devices.",
                 where={"nodes": ", ".join(stage.labels)},
-                found=", ".join(sorted(str(one) for one in devices)),
+                found=", ".join(f"{label!r} on {device!r}" for device, label in named.items()),
                 hint="Give them one device, or optimizers of their own, so that they are stages.",
             )
-        device = devices.pop() if devices else self.request.device
-        return get_backend(stage.backend).device_name(device)
+        return next(iter(named), None) if devices else backend.device_name(self.request.device)
 
     def _options(self, learning: Sequence[str], backend: str) -> dict[str, object]:
         """Tell learners by batches which classes the whole split holds."""

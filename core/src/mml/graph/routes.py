@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from mml.data import ColumnSource
 from mml.errors import GraphError, PhaseError
+from mml.graph.dtypes import InputDtypes
 from mml.graph.losses.routing import DEFAULT_ROLE
 from mml.graph.nodes import ComputeNode, MergeNode
 from mml.graph.plan import TARGETS, DataInput, Joined, Lane
@@ -44,10 +45,7 @@ class Routes:
         self.nodes = nodes
         self.order = tuple(order)
         self.lanes = {lane.name: lane for lane in lanes}
-        self._consumers: dict[str, list[str]] = {label: [] for label in self.order}
-        for label in self.order:
-            for up in upstream_labels(nodes[label]):
-                self._consumers[up].append(label)
+        self._dtypes = InputDtypes(nodes, self.order)
         self.roles = self._roles()
 
     @staticmethod
@@ -98,31 +96,9 @@ class Routes:
             pairs |= self.pairs(up, role)
         return frozenset(pairs)
 
-    # --- dtypes ----------------------------------------------------------------------------------------
-
     def dtype(self, label: str) -> str | None:
-        """Return the dtype that a node's inputs and targets are cast to, None to leave them.
-
-        A merge takes the dtype of what it merges, else that of what consumes it.
-        """
-        model = self.nodes[label].model
-        if model is not None:
-            return model.dtype
-        return _only(self._dtypes_above(label)) or _only(self._dtypes_below(label))
-
-    def _dtypes_above(self, label: str) -> set[str | None]:
-        found: set[str | None] = set()
-        for up in upstream_labels(self.nodes[label]):
-            model = self.nodes[up].model
-            found |= self._dtypes_above(up) if model is None else {model.dtype}
-        return found
-
-    def _dtypes_below(self, label: str) -> set[str | None]:
-        found: set[str | None] = set()
-        for other in self._consumers[label]:
-            model = self.nodes[other].model
-            found |= self._dtypes_below(other) if model is None else {model.dtype}
-        return found
+        """Return the dtype that a node's floating inputs and targets are cast to, None to leave them."""
+        return self._dtypes.of(label)
 
     # --- targets and tags ------------------------------------------------------------------------------
 
@@ -190,11 +166,6 @@ class Routes:
             number = 0 if how == "mean" or isinstance(how, int) else _chosen(node, how)
         name = names[number]
         return self.identity(node.upstream[number].label, domain) if name is None else name
-
-
-def _only(found: set[str | None]) -> str | None:
-    known = found - {None}
-    return known.pop() if len(known) == 1 else None
 
 
 def _chosen(node: MergeNode, how: object) -> int:

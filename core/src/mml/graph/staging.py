@@ -13,7 +13,6 @@ from mml.backends.segment import Mode
 from mml.errors import GraphError, listed
 from mml.graph.losses.applied_loss import AppliedLoss
 from mml.graph.nodes import ComputeNode
-from mml.graph.optimizers.optimizer import Optimizer
 from mml.graph.stages import Stage, cut_into_stages, merge_labels, node_backends, sorted_by, with_reads
 from mml.graph.topology import upstream_labels
 
@@ -31,8 +30,8 @@ class Staging:
     learning : sequence of str
         Labels of the nodes that learn or are fitted.
     losses : sequence of AppliedLoss
-    optimizer : Optimizer or None
-        The graph's.
+    graph_wise : bool
+        Whether one backward pass serves all nodes that learn by gradient: the graph has an optimizer.
 
     Attributes
     ----------
@@ -50,14 +49,14 @@ class Staging:
         mode: Mode,
         learning: Sequence[str],
         losses: Sequence[AppliedLoss] = (),
-        optimizer: Optimizer | None = None,
+        graph_wise: bool,
     ) -> None:
         self.nodes = nodes
         self.order = tuple(order)
         self.mode = mode
         self.learning = tuple(learning)
         self.losses = tuple(losses)
-        self.optimizer = optimizer
+        self.graph_wise = graph_wise
         self.backends = node_backends(nodes, self.order, scored=[loss.on for loss in losses])
         self._alone = self._learning_alone()
         self.together = frozenset(self.learning) - self._alone
@@ -77,6 +76,14 @@ class Staging:
         backend = self.backends[label]
         return backend == Backend.NUMPY or get_backend(backend).capabilities.gradients
 
+    def holding(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Return, by stage, the backend and the nodes that one backward pass would have to serve."""
+        found = [
+            (stage.backend, tuple(label for label in stage.labels if label in self.together))
+            for stage in self.stages
+        ]
+        return [(backend, labels) for backend, labels in found if labels]
+
     def check_graph_wise(self) -> None:
         """Refuse a graph optimizer whose nodes no backward pass reaches together.
 
@@ -85,12 +92,9 @@ class Staging:
         GraphError
             Naming the nodes on either side and the mend.
         """
-        holding = [stage for stage in self.stages if set(stage.labels) & self.together]
+        holding = self.holding()
         if len(holding) > 1:
-            places = "; ".join(
-                f"{[label for label in stage.labels if label in self.together]} on {stage.backend!r}"
-                for stage in holding
-            )
+            places = "; ".join(f"{list(labels)} on {backend!r}" for backend, labels in holding)
             raise GraphError(
                 "The graph's optimizer cannot train all learning nodes in one backward pass: gradients stop "
                 "where values cross from one backend to another.",
@@ -119,7 +123,7 @@ class Staging:
         if self.mode == "fit":
             return frozenset(self.learning)
         return frozenset(
-            label for label in self.learning if self.optimizer is None or not self.learns_by_gradient(label)
+            label for label in self.learning if not (self.graph_wise and self.learns_by_gradient(label))
         )
 
     def _cut(self) -> tuple[Stage, ...]:

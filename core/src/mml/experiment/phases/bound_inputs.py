@@ -192,6 +192,7 @@ def _lane(source: _Source, running: Any) -> Lane:
         combine=target.reference.combine,
         roles=running.epoch(0).stream(source.stream).roles,
         rows=source.view.rows,
+        featureset=source.featureset.label,
     )
 
 

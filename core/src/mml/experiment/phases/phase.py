@@ -11,13 +11,16 @@ from typing import Any, ClassVar, Self
 
 from mml.backends.segment import Mode
 from mml.configuration import checked_config, several
+from mml.context import ExperimentContext
 from mml.errors import ConfigError, PhaseError, did_you_mean
 from mml.experiment.callbacks.callback import Callback
 from mml.experiment.phases.bound_inputs import BoundInputs
 from mml.experiment.phases.execution_context import ExecutionContext
 from mml.experiment.phases.input_binding import EVERY_HEAD, InputBinding
+from mml.experiment.phases.requests import bound_request
 from mml.experiment.results import PhaseResults
-from mml.graph import AppliedLoss, GraphNode, ModelIOReference
+from mml.graph import AppliedLoss, GraphNode, ModelGraph, ModelIOReference
+from mml.graph.plan import Request
 from mml.protocols import Config
 
 _RECORDINGS = ("none", "last", "all")
@@ -123,6 +126,18 @@ class ExperimentPhase(ABC):
                 lanes=lanes,
                 is_last=batch == n_steps - 1,
             )
+
+    def request_for(self, graph: ModelGraph, *, context: ExperimentContext | None = None) -> Request:
+        """Return what the phase asks of a graph, for whoever explains or draws it; nothing is run.
+
+        Parameters
+        ----------
+        graph : ModelGraph
+        context : ExperimentContext, optional
+            Where FeatureSets are looked up; the active one where left out.
+        """
+        found = ExperimentContext.active() if context is None else context
+        return bound_request(self, graph, context=found)[1]
 
     def start(self) -> None:
         """Forget an earlier stop request; called by whoever runs the phase."""

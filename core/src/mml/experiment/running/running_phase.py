@@ -7,17 +7,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mml.experiment.callbacks.dispatcher import PhaseDispatcher
-from mml.experiment.phases.bound_inputs import BoundInputs, bind_inputs
+from mml.experiment.phases.bound_inputs import BoundInputs
 from mml.experiment.phases.phase import ExperimentPhase
+from mml.experiment.phases.requests import bound_request
 from mml.experiment.phases.train_phase import TrainPhase
 from mml.experiment.results import PhaseResults
 from mml.experiment.running.controls import StepControls
 from mml.experiment.running.pacing import Pacing
 from mml.graph import ModelGraph
-from mml.graph.elsewhere import columns_elsewhere
 from mml.graph.execution import Execution
 from mml.graph.plan import Request
-from mml.graph.topology import heads, with_ancestors
 
 if TYPE_CHECKING:
     from mml.experiment.experiment import Experiment
@@ -88,24 +87,8 @@ def prepare_phase(
 ) -> RunningPhase:
     """Resolve a phase's bindings and plan its execution; nothing is run."""
     graph.build(seed=host.initial_seed, context=host.context)
-    inputs = bind_inputs(
-        phase.input_sources,
-        graph,
-        phase=phase.label,
-        context=host.context,
-        seed=host.seed,
-        default_batch_size=phase.default_batch_size,
-        heads=_needed_heads(phase, graph),
-    )
-    request = Request(
-        mode=phase.mode,
-        lanes=inputs.lanes,
-        active=phase.active_nodes,
-        losses=phase.losses,
-        record=_recorded(phase, graph),
-        device=phase.device,
-        deterministic=host.deterministic,
-        elsewhere=columns_elsewhere(phase.losses, context=host.context),
+    inputs, request = bound_request(
+        phase, graph, context=host.context, seed=host.seed, deterministic=host.deterministic
     )
     execution = graph.prepare(request, context=host.context)
     return RunningPhase(
@@ -139,22 +122,3 @@ def _controls(
     if graph.optimizer is not None:
         owners[graph.label] = graph.optimizer
     return StepControls(execution.plan, owners=owners, seed=seed, epoch_steps=steps)
-
-
-def _needed_heads(phase: ExperimentPhase, graph: ModelGraph) -> tuple[str, ...]:
-    """Return the heads that a phase needs data for: all, or those above its active nodes and losses."""
-    if phase.active_nodes is None:
-        return graph.head_nodes
-    wanted = [label for label in (*phase.active_nodes, *(loss.on for loss in phase.losses)) if label in graph]
-    running = with_ancestors(graph.nodes, wanted)
-    return tuple(label for label in heads(graph.nodes) if label in running)
-
-
-def _recorded(phase: ExperimentPhase, graph: ModelGraph) -> tuple[str, ...]:
-    """Return the nodes whose outputs are kept: those with losses, the tails, and those of metrics."""
-    if phase.result_recording == "none" or phase.mode == "fit":
-        return ()
-    wanted = [loss.on for loss in phase.losses if loss.on in graph]
-    named = [metric.node for metric in getattr(phase, "metrics", ()) if getattr(metric, "node", None)]
-    tails = graph.tail_nodes if phase.active_nodes is None else phase.active_nodes
-    return tuple(dict.fromkeys([*wanted, *named, *tails]))

@@ -141,6 +141,14 @@ class ModelNode(ComputeNode):
             raise error.located({"node": self.label, "upstream": self.upstream[0].label}) from error.__cause__
 
     @property
+    def model_name(self) -> str:
+        """What the model is called: a registered name, or that of its class or function."""
+        if not isinstance(self._declared, Model):
+            return type(self._declared).__name__
+        model = self._declared.model
+        return model if isinstance(model, str) else getattr(model, "__name__", type(model).__name__)
+
+    @property
     def is_declared(self) -> bool:
         """Whether the graph makes the model, so that it can be made again; else it came ready-made."""
         return isinstance(self._declared, Model)
