@@ -18,7 +18,7 @@ from mml.data.records import ScalerRecord
 from mml.data.rows import Rows, count
 from mml.data.scaler_calls import explained
 from mml.data.schema import RAW, TRANSFORMED, ColumnName, ColumnSpec
-from mml.data.source import ColumnSource, evaluate
+from mml.data.source import ColumnSource, block_rows, evaluate
 from mml.errors import ColumnError, DataError, MMLError, ScalerError
 from mml.protocols import State
 
@@ -118,7 +118,8 @@ def invert(source: ColumnSource, data: Any, *, column: str, rows: Rows | None) -
     if not len(values):
         return np.empty(values.shape if raw.shape == spec.shape else (0, *raw.shape), dtype)
     shaped = values.reshape(len(values), *spec.shape)
-    step = max(1, _BLOCK_BYTES // (8 * max(math.prod(spec.shape), 1)))
+    widest = max(math.prod(shape) for shape in (spec.shape, raw.shape))
+    step = block_rows(dtype.itemsize * widest, _BLOCK_BYTES)
     parts = []
     for start in range(0, len(shaped), step):
         block = slice(start, start + step)

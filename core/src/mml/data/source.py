@@ -26,6 +26,7 @@ from mml.errors import ScalerError
 _KEPT_BYTES = 64 << 20
 _KEPT_IN_ALL_BYTES = 128 << 20
 _BLOCK_BYTES = 1 << 20
+_ROUND_ROWS = 48
 
 
 class ColumnSource:
@@ -130,7 +131,7 @@ class ColumnSource:
         n_rows = count(rows)
         result = np.empty((n_rows, *spec.shape), dtype=spec.dtype) if out is None else out
         widest = max(_row_bytes(spec), *(_made_bytes(one, spec.name.key) for one in chain))
-        step = max(1, _BLOCK_BYTES // max(widest, 1))
+        step = block_rows(widest, _BLOCK_BYTES)
         indices = rows if isinstance(rows, slice) else as_array(rows)
         for start in range(0, n_rows, step):
             stop = min(start + step, n_rows)
@@ -141,6 +142,16 @@ class ColumnSource:
             )
             result[start:stop] = evaluate(raw.take(block), chain, spec.name.key)
         return result
+
+
+def block_rows(row_bytes: int, n_bytes: int) -> int:
+    """Return how many rows make a block: as many as fit, rounded down to 48 times a power of two.
+
+    There are scalers that have to work in chunks of one height, because processors add up in another order
+    where heights differ. Their chunks divide such blocks without a rest.
+    """
+    fitting = max(1, n_bytes // max(row_bytes, 1))
+    return fitting if fitting < _ROUND_ROWS else _ROUND_ROWS << ((fitting // _ROUND_ROWS).bit_length() - 1)
 
 
 def evaluate(values: np.ndarray, chain: Iterable[ScalerRecord], key: str) -> np.ndarray:

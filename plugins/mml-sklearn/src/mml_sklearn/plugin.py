@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from mml.plugins import Claim, Component, PluginInfo, hookimpl
 from mml_sklearn.estimators import ESTIMATORS
+from mml_sklearn.scaler_names import SCALERS
 
 _DATASETS = {
     "iris": "Three species of iris by four measures of their flowers: 150 rows, classes.",
@@ -17,21 +18,6 @@ _DATASETS = {
     "breast_cancer": "Benign or malignant by thirty measures of cell nuclei: 569 rows, binary.",
     "diabetes": "Progress of the disease after a year by ten measures: 442 rows, regression.",
     "digits": "Handwritten digits as 8 x 8 grey values: 1797 rows, ten classes.",
-}
-
-_SCALERS = {
-    "StandardScaler": "Mean 0 and variance 1 per feature.",
-    "MinMaxScaler": "From smallest to largest value onto a range.",
-    "MaxAbsScaler": "The largest absolute value becomes 1.",
-    "RobustScaler": "Centred at the median, scaled by the range between quantiles.",
-    "QuantileTransformer": "Ranks: a uniform or normal distribution per feature.",
-    "PowerTransformer": "Yeo-Johnson or Box-Cox, towards a normal distribution.",
-    "Normalizer": "Every sample to length 1; cannot be inverted.",
-    "Binarizer": "1 above a threshold, else 0; cannot be inverted.",
-    "KBinsDiscretizer": "The number of the bin that a value falls into; encode='ordinal' keeps the shape.",
-    "PolynomialFeatures": "Products of features up to a degree; cannot be inverted.",
-    "SplineTransformer": "A basis of splines per feature; cannot be inverted.",
-    "Transformer": "Any other transformer, given as an object or class.",
 }
 
 _SPLITTERS = {
@@ -67,8 +53,15 @@ def mml_components() -> Iterator[Component]:
         yield Component(
             "models", "sklearn", name, f"{module}:{name}", f"{name} of {module}.", backend="sklearn"
         )
-    for name, text in _SCALERS.items():
+    for name, text in SCALERS.items():
         yield Component("scalers", "sklearn", name, f"mml_sklearn.scalers:{name}", text)
+    yield Component(
+        "scalers",
+        "sklearn",
+        "Transformer",
+        "mml_sklearn.scalers:Transformer",
+        "Any other transformer, given as an object or class.",
+    )
     for name, text in _SPLITTERS.items():
         yield Component("splitters", "sklearn", name, f"mml_sklearn.splitters:{name}", text)
     for name, text in _DATASETS.items():

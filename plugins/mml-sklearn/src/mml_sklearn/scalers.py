@@ -1,23 +1,27 @@
 """Scikit-learn's transformers as scalers of FeatureSets.
 
-The usual ones have a class each, because a scaler is found again by its class; `Transformer` takes every
-other.
+Each that has a registered name gets a class of its own, because a scaler is found again by its class;
+`Transformer` takes every other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, ClassVar, Self
 
 from mml.configuration import checked_config, settings_beside
-from mml.errors import ScalerError
+from mml.errors import MMLError, ScalerError
 from mml.protocols import Config
 from mml_sklearn.arguments import arguments_of, make, name_of, read
+from mml_sklearn.estimators import ESTIMATORS
+from mml_sklearn.scaler_names import SCALERS
 from mml_sklearn.scikit_scaler import ScikitScaler
 
 
 class NamedScaler(ScikitScaler):
-    """A transformer of ``sklearn.preprocessing`` with a registered name of its own.
+    """A transformer of scikit-learn with a registered name of its own.
 
     Parameters
     ----------
@@ -26,21 +30,20 @@ class NamedScaler(ScikitScaler):
 
     Raises
     ------
-    ModelError
-        If the transformer does not take them.
+    ScalerError
+        If the transformer does not take them; near misses are listed.
     """
 
     transformer: ClassVar[str]
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(make(self.wrapped_class(), kwargs, node=self.transformer))
+        super().__init__(_made(self.wrapped_class(), kwargs))
 
     @classmethod
     def wrapped_class(cls) -> type:
         """Return the class of the transformer."""
-        import sklearn.preprocessing
-
-        found: type = getattr(sklearn.preprocessing, cls.transformer)
+        module = importlib.import_module(ESTIMATORS[cls.transformer])
+        found: type = getattr(module, cls.transformer)
         return found
 
     @classmethod
@@ -83,19 +86,19 @@ class Transformer(ScikitScaler):
 
     def __init__(self, transformer: Any) -> None:
         if isinstance(transformer, dict):
-            super().__init__(_checked(read(transformer, where="the transformer of a scaler")))
+            super().__init__(_checked(_read(transformer)))
         else:
             super().__init__(_copied(transformer))
 
     @classmethod
     def factory_for(cls, target: Any) -> Callable[..., ScikitScaler]:
         """Return a function that makes scalers of a transformer, or of a class from its arguments."""
-        named = _named(target if isinstance(target, type) else type(target))
+        own = _around(target if isinstance(target, type) else type(target))
         if isinstance(target, type):
-            return named or (lambda **kwargs: cls(make(target, kwargs, node=target.__name__)))
+            return own or (lambda **kwargs: cls(_made(target, kwargs)))
         kept = _copied(target)
-        if named is not None:
-            return lambda: named.around(_copied(kept))
+        if own is not None:
+            return lambda: own.around(_copied(kept))
         return lambda: cls(kept)
 
     @property
@@ -117,78 +120,44 @@ class Transformer(ScikitScaler):
         return cls(known["transformer"])
 
 
-class StandardScaler(NamedScaler):
-    """Mean 0 and variance 1 per feature."""
-
-    transformer = "StandardScaler"
-
-
-class MinMaxScaler(NamedScaler):
-    """From smallest to largest value onto a range, per feature."""
-
-    transformer = "MinMaxScaler"
+@cache
+def named(name: str) -> type[NamedScaler]:
+    """Return the class of scalers around a transformer of scikit-learn, always the same for a name."""
+    content = {"__doc__": SCALERS[name], "__module__": __name__, "transformer": name}
+    return type(name, (NamedScaler,), content)
 
 
-class MaxAbsScaler(NamedScaler):
-    """Divides by the largest absolute value, per feature."""
-
-    transformer = "MaxAbsScaler"
-
-
-class RobustScaler(NamedScaler):
-    """Subtracts the median and divides by the range between two quantiles, per feature."""
-
-    transformer = "RobustScaler"
+def __getattr__(name: str) -> Any:
+    # Registered names lead here, one for each transformer.
+    if name in SCALERS:
+        return named(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-class QuantileTransformer(NamedScaler):
-    """Replaces values by their ranks, per feature."""
-
-    transformer = "QuantileTransformer"
-
-
-class PowerTransformer(NamedScaler):
-    """Bends values towards a normal distribution, per feature."""
-
-    transformer = "PowerTransformer"
-
-
-class Normalizer(NamedScaler):
-    """Scales every sample to length 1."""
-
-    transformer = "Normalizer"
-
-
-class Binarizer(NamedScaler):
-    """1 above a threshold, else 0."""
-
-    transformer = "Binarizer"
-
-
-class KBinsDiscretizer(NamedScaler):
-    """The number of the bin that a value falls into, per feature."""
-
-    transformer = "KBinsDiscretizer"
-
-
-class PolynomialFeatures(NamedScaler):
-    """Products of features up to a degree: other features than it gets."""
-
-    transformer = "PolynomialFeatures"
-
-
-class SplineTransformer(NamedScaler):
-    """A basis of splines per feature: more features than it gets."""
-
-    transformer = "SplineTransformer"
-
-
-def _named(cls: type) -> type[NamedScaler] | None:
+def _around(cls: type) -> type[NamedScaler] | None:
     """Return the scaler that is registered for this very class of transformers."""
-    for one in NamedScaler.__subclasses__():
-        if one.transformer == cls.__name__ and one.wrapped_class() is cls:
-            return one
-    return None
+    if cls.__name__ not in SCALERS or named(cls.__name__).wrapped_class() is not cls:
+        return None
+    return named(cls.__name__)
+
+
+def _made(target: Any, kwargs: Mapping[str, Any]) -> Any:
+    """Return a transformer made from its arguments; who scales knows of no node that could refuse them."""
+    try:
+        return make(target, kwargs, node=getattr(target, "__name__", repr(target)))
+    except MMLError as cause:
+        raise _refused(cause) from cause
+
+
+def _read(config: Mapping[str, Any]) -> Any:
+    try:
+        return read(dict(config), where="the transformer of a scaler")
+    except MMLError as cause:
+        raise _refused(cause) from cause
+
+
+def _refused(cause: MMLError) -> ScalerError:
+    return ScalerError(cause.what, expected=cause.expected, found=cause.found, hint=cause.hint)
 
 
 def _copied(transformer: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -16,8 +16,9 @@ import numpy as np
 
 from mml.errors import MMLError, ScalerError, StateError
 from mml.protocols import Config, State
-from mml_sklearn.random_state import open_parameters, seeded
-from mml_sklearn.states import estimator_of, state_of
+from mml_sklearn.random_state import global_generator, open_parameters, seeded
+from mml_sklearn.row_calls import RowCalls, height_of, parts_of
+from mml_sklearn.states import estimator_of, lay_out, state_of
 
 _NO_INVERSE = "Undo the transform of the FeatureSet instead: it keeps the raw values."
 
@@ -26,7 +27,8 @@ class ScikitScaler(ABC):
     """One transformer on one column.
 
     A transformer that makes other features than it gets, such as SplineTransformer, turns samples of any
-    shape into flat ones. It must map each row by itself: the FeatureSet evaluates rows in blocks of any size.
+    shape into flat ones. It must map each row by itself: the FeatureSet evaluates rows in blocks of any size,
+    and `RowCalls` sees to it that a row's bits do not depend on them.
 
     Parameters
     ----------
@@ -38,17 +40,30 @@ class ScikitScaler(ABC):
         self.estimator = estimator
         self._open_parameters = open_parameters(estimator)
         self._shape: tuple[int, ...] | None = None
+        self._calls: dict[str, RowCalls] = {}
 
     @property
     @abstractmethod
     def title(self) -> str:
         """How messages call it."""
 
+    @property
+    def learns(self) -> bool:
+        """Whether scikit-learn says that the transformer, or a part of it, has to be fitted."""
+        return any(map(_requires_fit, parts_of(self.estimator)))
+
     def fit(self, values: np.ndarray) -> Self:
         """Learn from values ``(n, *shape)``; a `random_state` that was left open is the same every time."""
-        with self._explained("fit"), seeded(self.estimator, self._open_parameters, 0):
+        with (
+            self._explained("fit"),
+            global_generator() as seed_global,
+            seeded(self.estimator, self._open_parameters, 0),
+        ):
+            # Isomap has no `random_state` and draws from the generator of the process.
+            seed_global(0)
             self.estimator.fit(_ravelled(values))
-        self._shape = values.shape[1:]
+        lay_out(self.estimator)
+        self._shape, self._calls = values.shape[1:], {}
         return self
 
     def transform(self, values: np.ndarray) -> np.ndarray:
@@ -60,7 +75,7 @@ class ScikitScaler(ABC):
             ``(n, *shape)``, or ``(n, m)`` where the transformer makes another number of features.
         """
         with self._explained("transform"):
-            return self._mapped(self.estimator.transform, values, values.shape[1:])
+            return self._mapped("transform", values, values.shape[1:])
 
     def inverse_transform(self, values: np.ndarray) -> np.ndarray:
         """Map transformed values back to ``(n, *shape)``.
@@ -74,7 +89,7 @@ class ScikitScaler(ABC):
             raise ScalerError(f"What {self.title} did cannot be inverted.", hint=_NO_INVERSE)
         shape = values.shape[1:] if self._shape is None else self._shape
         with self._explained("inverse_transform"):
-            return self._mapped(self.estimator.inverse_transform, values, shape)
+            return self._mapped("inverse_transform", values, shape)
 
     def get_state(self) -> State:
         """Return the transformer as one array of bytes, beside the shape of the samples that it saw."""
@@ -87,7 +102,7 @@ class ScikitScaler(ABC):
         if shape is not None and not all(isinstance(one, int) for one in shape):
             raise StateError(f"This is no state of {self!r}.", found=f"shape={shape!r}")
         self.estimator = estimator_of(rest, like=self.estimator, input_shape=None)
-        self._shape = None if shape is None else tuple(shape)
+        self._shape, self._calls = None if shape is None else tuple(shape), {}
 
     @abstractmethod
     def get_config(self) -> Config:
@@ -104,18 +119,35 @@ class ScikitScaler(ABC):
     def __repr__(self) -> str:
         return f"sklearn/{self.estimator!r}"
 
-    def _mapped(self, method: Any, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    def _mapped(self, method: str, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         flat = _ravelled(values)
+        if method not in self._calls:
+            self._calls[method] = RowCalls(self._dense(method), height_of(self.estimator))
         # Transformers refuse to work on nothing; one row tells what they would have made of it.
-        result = method(flat if len(flat) else np.ones((1, flat.shape[1]), dtype=flat.dtype))
-        if hasattr(result, "toarray"):
-            raise ScalerError(
-                f"{self.title} returns a sparse matrix; columns are dense.",
-                hint="Give it sparse_output=False, or encode='onehot-dense' or 'ordinal'.",
-            )
-        made = np.asarray(result)
-        made = made.reshape(len(made), -1)[: len(values)]
+        made = self._calls[method](flat if len(flat) else np.ones((1, flat.shape[1]), dtype=flat.dtype))
+        made = made[: len(values)]
         return made.reshape(len(values), *shape) if made.shape[1] == math.prod(shape) else made
+
+    def _dense(self, method: str) -> Callable[[np.ndarray], np.ndarray]:
+        call = getattr(self.estimator, method)
+
+        def dense(rows: np.ndarray) -> np.ndarray:
+            result = call(rows)
+            if hasattr(result, "toarray"):
+                raise ScalerError(
+                    f"{self.title} returns a sparse matrix; columns are dense.",
+                    hint="Give it sparse_output=False, or encode='onehot-dense' or 'ordinal'.",
+                )
+            made = np.asarray(result)
+            if made.shape[:1] != rows.shape[:1]:
+                raise ScalerError(
+                    f"{self.title} does not map row by row.",
+                    expected=f"{len(rows)} rows",
+                    found=f"values of shape {made.shape}",
+                )
+            return made.reshape(len(made), -1)
+
+        return dense
 
     @contextmanager
     def _explained(self, method: str) -> Iterator[None]:
@@ -141,5 +173,13 @@ def _can_invert(estimator: Any) -> bool:
     return hasattr(estimator, "inverse_transform")
 
 
+def _requires_fit(estimator: Any) -> bool:
+    if hasattr(estimator, "__sklearn_tags__"):
+        return bool(estimator.__sklearn_tags__().requires_fit)
+    # Before 1.6, tags were a dictionary.
+    return bool(estimator._get_tags()["requires_fit"]) if hasattr(estimator, "_get_tags") else True
+
+
 def _ravelled(values: np.ndarray) -> np.ndarray:
-    return values if values.ndim == 2 else values.reshape(len(values), math.prod(values.shape[1:]))
+    """Return rows of features one behind the other in memory: how they lie must not show in their bits."""
+    return np.ascontiguousarray(values).reshape(len(values), math.prod(values.shape[1:]))

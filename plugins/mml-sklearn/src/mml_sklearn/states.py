@@ -42,6 +42,21 @@ def estimator_of(state: State, *, like: Any, input_shape: tuple[int, ...] | None
     return loaded
 
 
+def lay_out(estimator: Any) -> None:
+    """Lay the arrays of a fitted estimator out as its state does: products of them then have the same bits.
+
+    Components are often rows of a wider array; written and read, they stand by themselves, and a processor
+    adds up in another order.
+    """
+    try:
+        arrays = [part for part, _ in parts_inside(vars(estimator)) if isinstance(part, np.ndarray)]
+        if not all(one.flags.c_contiguous or one.flags.f_contiguous for one in arrays):
+            vars(estimator).update(copied_values(vars(estimator)))
+    except RecursionError:
+        # Birch is a long chain of leaves, which cannot be written either.
+        return
+
+
 def copied_values(values: dict[str, Any]) -> dict[str, Any]:
     """Return a deep copy of an estimator's attributes with its arrays laid out as a state lays them out.
 
