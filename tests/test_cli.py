@@ -32,6 +32,26 @@ def test_plugins_lists_all_that_are_installed_within_80_columns():
     assert {one["state"] for one in listed} == {"loaded"}
 
 
+def test_doctor_tells_versions_devices_and_threads_of_every_framework_within_80_columns(tmp_path):
+    import sklearn
+    import torch
+
+    result = mml("doctor", folder=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    found = {
+        one["name"]: one for one in json.loads(mml("doctor", "--json", folder=tmp_path).stdout)["plugins"]
+    }
+    versions = {one["name"]: one["value"] for plugin in found.values() for one in plugin["frameworks"]}
+    assert versions["torch"] == torch.__version__
+    assert versions["sklearn"] == f"{sklearn.__version__} (scikit-learn)"
+    threads = {name: [one for one in found[name]["findings"] if one["name"] == "threads"] for name in found}
+    assert threads["torch"]
+    assert threads["sklearn"]
+    works = [one["name"] for one in found["torch"]["findings"] if one["value"] == "works"]
+    assert works == [f"torch on {device}" for device in found["torch"]["backends"]["torch"]["devices"]]
+
+
 def test_validate_accepts_the_example_and_reads_no_data():
     result = mml("validate", DOCUMENT)
     assert (result.returncode, result.stderr) == (0, "")

@@ -14,7 +14,7 @@ from mml.errors import ArchiveError
 from mml.experiment import Experiment
 from mml.files import read_archive
 
-COMMANDS = ("run", "validate", "schema", "plugins", "demo", "show", "conformance")
+COMMANDS = ("run", "validate", "schema", "plugins", "doctor", "demo", "show", "conformance")
 
 
 def shell(*arguments, **environment):

@@ -8,8 +8,10 @@ import sys
 import sklearn
 from sklearn.base import BaseEstimator
 from sklearn.utils import all_estimators
+from threadpoolctl import threadpool_limits
 
 from mml.plugins import get_manager, registry
+from mml_sklearn import plugin
 from mml_sklearn.estimators import ESTIMATORS, SINCE
 
 LISTING = """
@@ -68,9 +70,22 @@ def test_estimators_and_what_derives_from_them_are_claimed() -> None:
 
 
 def test_every_declared_component_can_be_loaded() -> None:
-    absent = {name for name, since in SINCE.items() if version(since) > version(sklearn.__version__)}
     for kind in ("backends", "models", "scalers", "datasets"):
         for component in registry(kind):
-            if component.plugin == "sklearn" and component.name not in absent:
+            if component.plugin == "sklearn":
                 assert callable(component.load()), component.qualified
                 assert component.help
+
+
+def test_estimators_of_a_later_release_are_not_declared(monkeypatch) -> None:
+    monkeypatch.setattr(plugin.metadata, "version", lambda name: {"scikit-learn": "1.5.2"}[name])
+    declared = {one.name for one in plugin.mml_components() if one.kind == "models"}
+    assert set(ESTIMATORS) - declared == {"ClassicalMDS", "FrozenEstimator"}
+
+
+def test_the_doctor_is_told_the_threads_of_the_libraries_below(monkeypatch) -> None:
+    found = [one for one in get_manager().health("sklearn") if one.name == "threads"]
+    with threadpool_limits(limits=1):
+        limited = [one.value for one in get_manager().health("sklearn") if one.name == "threads"]
+    assert {one.split()[2] for one in limited} == {one.value.split()[2] for one in found} >= {"openmp"}
+    assert {one.split()[0] for one in limited} == {"1"}

@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+import warnings
 
 import pytest
+import torch
 from torch import nn
 
 from mml.backends import Backend, get_backend
@@ -46,3 +48,36 @@ def test_the_package_names_what_it_lacks() -> None:
     assert mml_torch.TorchBaseModel.backend == "torch"
     with pytest.raises(AttributeError, match="Nothing"):
         _ = mml_torch.Nothing
+
+
+def test_the_doctor_is_told_threads_and_what_the_build_is_for() -> None:
+    found = {one.name: one for one in get_manager().health("torch")}
+    assert found["threads"].value.startswith(f"{torch.get_num_threads()} in an operation")
+    built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "the CPU only"
+    assert found["built for"].value == built
+    assert [name for name in found if name.startswith("cuda:")] == [
+        f"cuda:{index}" for index in range(torch.cuda.device_count())
+    ]
+
+
+def test_the_doctor_is_told_why_an_accelerator_cannot_be_used(monkeypatch) -> None:
+    def unavailable() -> bool:
+        warnings.warn("The driver on your system is too old.", stacklevel=1)
+        return False
+
+    monkeypatch.setattr(torch.cuda, "is_available", unavailable)
+    (broken,) = [one for one in get_manager().health("torch") if not one.ok]
+    assert (broken.name, broken.problem) == ("cuda", "The driver on your system is too old.")
+
+
+def test_the_doctor_is_told_of_an_accelerator_that_nobody_finds(monkeypatch, tmp_path) -> None:
+    driver = tmp_path / "driver"
+    driver.touch()
+    monkeypatch.setattr("mml_torch.health._DRIVER", driver)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", None)
+    told = {one.name: one for one in get_manager().health("torch")}
+    assert told["cuda"].ok
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    told = {one.name: one for one in get_manager().health("torch")}
+    assert not told["cuda"].ok

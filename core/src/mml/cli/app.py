@@ -119,6 +119,30 @@ def plugins(
         raise typer.Exit(show_plugins(check=check, as_json=json))
 
 
+@_command("mml doctor --json > doctor.json")
+def doctor(
+    *,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--folder", metavar="PATH", help="Where runs are written; by default, here."),
+    ] = None,
+    timeout: Annotated[
+        float,
+        typer.Option("--timeout", min=0.1, metavar="SECONDS", help="How long one answer may take."),
+    ] = 60.0,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Examine versions, devices, threads and plugins.
+
+    Every plugin is asked in a process of its own. The exit status is 1 where something is broken.
+    """
+    with reporting(debug=debug):
+        from mml.cli.doctor import show_doctor
+
+        raise typer.Exit(show_doctor(folder=folder or Path.cwd(), timeout_s=timeout, as_json=json))
+
+
 @_command("mml demo --seed 1")
 def demo(*, seed: Seed = None, save: Save = None, json: Json = False, debug: Debug = False) -> None:
     """Train on real data, from scaling to the test split."""

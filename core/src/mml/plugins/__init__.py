@@ -1,7 +1,7 @@
 """Plugins: how parts are declared, discovered and found by name."""
 
 from mml.plugins.check import check_plugins
-from mml.plugins.declarations import API_VERSION, SERVED_VERSIONS, Claim, PluginInfo
+from mml.plugins.declarations import API_VERSION, SERVED_VERSIONS, Claim, Finding, PluginInfo
 from mml.plugins.install import missing_hint
 from mml.plugins.manager import PluginManager, get_manager, registry
 from mml.plugins.markers import hookimpl, hookspec
@@ -14,6 +14,7 @@ __all__ = [
     "SERVED_VERSIONS",
     "Claim",
     "Component",
+    "Finding",
     "PluginInfo",
     "PluginManager",
     "PluginState",

@@ -1,4 +1,4 @@
-"""What a plugin says about itself: who it is, what it needs, and which objects it can wrap.
+"""What a plugin says about itself: who it is, what it needs, which objects it can wrap, and how it fares.
 
 These are the values that hooks return, next to :class:`mml.registry.Component`. They hold names only, so
 that declaring them imports nothing.
@@ -95,6 +95,38 @@ class Claim:
                 expected="no wrapper for models, which their backend wraps; one for every other kind",
                 found=f"wrapper={self.wrapper!r}",
             )
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that ``mml doctor`` shows: a version, a device, a setting, or what is wrong with it.
+
+    Parameters
+    ----------
+    name : str
+        What was looked at, in one or two words, e.g. ``"threads"``.
+    value : str
+        What was found.
+    problem : str, optional
+        What is broken about it; None where nothing is.
+    hint : str, optional
+        What to do about it.
+
+    Examples
+    --------
+    >>> Finding("threads", "4").ok, Finding("device", "foo:0", problem="It does not answer.").ok
+    (True, False)
+    """
+
+    name: str
+    value: str = ""
+    problem: str | None = None
+    hint: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is broken about it."""
+        return self.problem is None
 
 
 def _is_range(versions: object) -> bool:

@@ -11,13 +11,13 @@ import inspect
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pluggy
 
 from mml.errors import PluginError, did_you_mean
-from mml.plugins.declarations import SERVED_VERSIONS, Claim, PluginInfo
+from mml.plugins.declarations import SERVED_VERSIONS, Claim, Finding, PluginInfo
 from mml.plugins.install import missing_hint, pip_install
 from mml.plugins.markers import PROJECT
 from mml.plugins.report import PluginState
@@ -37,6 +37,7 @@ class Examination:
     components: tuple[Component, ...] = ()
     duplicates: tuple[Component, ...] = ()
     claims: tuple[Claim, ...] = ()
+    health: Callable[[], list[Finding]] = field(default=list, compare=False)
 
 
 def examine(load: Callable[[], Any], *, name: str | None, entry_point: str = "") -> Examination:
@@ -95,6 +96,8 @@ def _examine(module: Any, *, name: str | None) -> Examination:
         components=tuple(one for one in declared if counted[one.kind, one.name] == 1),
         duplicates=tuple(one for one in declared if counted[one.kind, one.name] > 1),
         claims=tuple(claims),
+        # The one hook that may import a framework: called when somebody asks, and never here.
+        health=lambda: _declared(hooks, "mml_health", Finding),
     )
 
 

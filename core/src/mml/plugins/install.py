@@ -27,11 +27,11 @@ def missing_hint(name_or_module: str) -> str | None:
         ``pip install "mml[foo]"``.
     """
     asked = _normalised(re.split(r"[/.]", name_or_module, maxsplit=1)[0])
-    extras = _extras()
-    names = [extra for extra in extras if asked in (extra, extra.rstrip("0123456789"))]
+    known = extras()
+    names = [extra for extra in known if asked in (extra, extra.rstrip("0123456789"))]
     # The smallest extra that brings it: one that brings everything is never the first advice.
     names = names or sorted(
-        (extra for extra, brought in extras.items() if asked in brought), key=lambda one: len(extras[one])
+        (extra for extra, brought in known.items() if asked in brought), key=lambda one: len(known[one])
     )
     return pip_install(f"mml[{names[0]}]") if names else None
 
@@ -42,22 +42,22 @@ def pip_install(requirement: str) -> str:
 
 
 @cache
-def _extras() -> dict[str, frozenset[str]]:
-    """Map each extra of ``mml`` to the distributions that it brings."""
+def extras() -> dict[str, frozenset[str]]:
+    """Map each extra of ``mml`` to the distributions that it brings, as its metadata says."""
     from importlib import metadata  # costs some 10 ms, so only on the way to an error message
 
     try:
         distribution = metadata.distribution("mml")
     except metadata.PackageNotFoundError:
         return {}
-    extras: dict[str, set[str]] = {
+    found: dict[str, set[str]] = {
         _normalised(extra): set() for extra in distribution.metadata.get_all("Provides-Extra") or ()
     }
     for requirement in distribution.requires or ():
         brought, extra = _REQUIREMENT.match(requirement), _EXTRA.search(requirement)
         if brought and extra:
-            extras.setdefault(_normalised(extra[1]), set()).add(_normalised(brought[1]))
-    return {extra: frozenset(brought) for extra, brought in extras.items()}
+            found.setdefault(_normalised(extra[1]), set()).add(_normalised(brought[1]))
+    return {extra: frozenset(brought) for extra, brought in found.items()}
 
 
 def _normalised(name: str) -> str:

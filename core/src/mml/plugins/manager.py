@@ -13,7 +13,7 @@ from typing import Any
 
 from mml.errors import PluginError, RegistrationError, did_you_mean, listed
 from mml.plugins import builtin
-from mml.plugins.declarations import Claim
+from mml.plugins.declarations import Claim, Finding
 from mml.plugins.examine import Examination, examine
 from mml.plugins.install import missing_hint
 from mml.plugins.report import PluginState, PluginStatus
@@ -151,6 +151,17 @@ class PluginManager:
                 self._load(record)
                 return record.status()
         raise self._no_plugin(name)
+
+    def health(self, name: str) -> list[Finding]:
+        """Return what a plugin finds out about its framework, which it may import to do so.
+
+        Raises
+        ------
+        PluginError
+            If no plugin has that name, or its hook returns something else than findings.
+        """
+        self.status(name)
+        return [finding for record in self._named(name) for finding in record.result.health()]
 
     def claim_for(self, cls: type, *, kind: str = "models") -> Claim | None:
         """Return the claim on the first class of ``cls.__mro__`` that any plugin claims, or None.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mml.plugins.declarations import Claim, PluginInfo
+from mml.plugins.declarations import Claim, Finding, PluginInfo
 from mml.plugins.markers import hookspec
 from mml.registry import Component
 
@@ -31,3 +31,10 @@ class ComponentSpecs:
     @hookspec(firstresult=True)
     def mml_claims(self) -> Iterable[Claim]:  # type: ignore[empty-body]
         """Return the classes whose objects this plugin wraps as models, or as components of another kind."""
+
+    @hookspec(firstresult=True)
+    def mml_health(self) -> Iterable[Finding]:  # type: ignore[empty-body]
+        """Return what `mml doctor` shall show of the framework: threads, devices, settings, what is wrong.
+
+        Runs in a process of its own, so that it may import the framework.
+        """

@@ -6,10 +6,12 @@ This module is imported to list what is installed, so it imports no framework.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from importlib import metadata
 
-from mml.plugins import Claim, Component, PluginInfo, hookimpl
-from mml_sklearn.estimators import ESTIMATORS
+from mml.plugins import Claim, Component, Finding, PluginInfo, hookimpl
+from mml_sklearn.estimators import ESTIMATORS, SINCE
 from mml_sklearn.scaler_names import SCALERS
 
 _DATASETS = {
@@ -49,7 +51,7 @@ def mml_components() -> Iterator[Component]:
         "Estimators: fit, partial_fit, transform and predict.",
         backend="sklearn",
     )
-    for name, module in ESTIMATORS.items():
+    for name, module in _present():
         yield Component(
             "models", "sklearn", name, f"{module}:{name}", f"{name} of {module}.", backend="sklearn"
         )
@@ -68,6 +70,22 @@ def mml_components() -> Iterator[Component]:
         yield Component("datasets", "sklearn", name, f"mml_sklearn.datasets:{name}", text)
 
 
+def _present() -> Iterator[tuple[str, str]]:
+    """Yield the estimators of the release that is installed, without importing it."""
+    try:
+        release = _numbers(metadata.version("scikit-learn"))
+    except metadata.PackageNotFoundError:
+        # The plugin then says what to install, whichever estimator is asked for.
+        release = None
+    for name, module in ESTIMATORS.items():
+        if release is None or name not in SINCE or _numbers(SINCE[name]) <= release:
+            yield name, module
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(one) for one in re.findall(r"\d+", version)[:2])
+
+
 @hookimpl
 def mml_claims() -> tuple[Claim, ...]:
     """Claim estimators and everything derived from them, as models and, if they transform, as scalers."""
@@ -76,3 +94,11 @@ def mml_claims() -> tuple[Claim, ...]:
         Claim(base, "sklearn"),
         Claim(base, "sklearn", kind="scalers", wrapper="sklearn/Transformer"),
     )
+
+
+@hookimpl
+def mml_health() -> Iterator[Finding]:
+    """Tell `mml doctor` how scikit-learn fares here; only this hook imports it."""
+    from mml_sklearn.health import findings
+
+    return findings()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mml.plugins import Claim, Component, PluginInfo, hookimpl
+from mml.plugins import Claim, Component, Finding, PluginInfo, hookimpl
 
 _NAME = "torch"
 
@@ -56,3 +56,11 @@ def mml_claims() -> tuple[Claim, ...]:
         Claim("torch.nn.modules.module.Module", _NAME),
         Claim("torch.optim.optimizer.Optimizer", _NAME),
     )
+
+
+@hookimpl
+def mml_health() -> Iterator[Finding]:
+    """Tell `mml doctor` how PyTorch fares here; only this hook imports it."""
+    from mml_torch.health import findings
+
+    return findings()
