@@ -1,0 +1,188 @@
+"""The calls and losses of a segment as functions of one step's values, made once for a program.
+
+What is known from the segment (which model, which values, whose rows have to be cut) is decided here, so
+that a step only runs it. Counts are Python numbers on every engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mml.backends import Call, Segment, SegmentLoss
+from mml.errors import LossError, MMLError, ModelError
+from mml_keras3.engines import engine
+from mml_keras3.probe import reason_of
+
+Values = dict[str, Any]
+Fetch = Callable[[Values, int], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledCall:
+    """One call: its result's name, whose rows it has, its model unless it merges, and what computes it.
+
+    `run` takes the values, the count of its rows, and whether it trains.
+    """
+
+    key: str
+    node: str
+    rows: int
+    learns: bool
+    model: Any
+    run: Callable[[Values, int, bool], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledLoss:
+    """One loss: whose rows it has, its weight, whether it is a sum over rows, and what computes it.
+
+    `run` takes the values, the count of its rows, and the keyword arguments that the step adds.
+    """
+
+    rows: int
+    weight: float
+    is_sum: bool
+    context: bool
+    run: Callable[[Values, int, Mapping[str, Any]], Any]
+
+
+def compile_calls(
+    segment: Segment, run_model: Callable[[Any], Callable[[Any, bool], Any]]
+) -> tuple[list[CompiledCall], list[CompiledCall]]:
+    """Return the calls that no learning node precedes, and the others, each in order.
+
+    Parameters
+    ----------
+    segment : Segment
+    run_model : callable
+        From a Keras model to what runs it on an array, told whether it trains.
+    """
+    columns = _columns(segment)
+    constant: list[CompiledCall] = []
+    behind_learning: list[CompiledCall] = []
+    reached: set[str] = set()
+    for call in segment.calls:
+        model = None if call.model is None else call.model.native
+        learns = call.learns and segment.mode == "train"
+        run = _guarded(_call(call, columns, run_model), call)
+        compiled = CompiledCall(call.key, call.node, call.rows, learns, model, run)
+        if learns or reached.intersection(call.sources):
+            reached.add(call.key)
+            behind_learning.append(compiled)
+        else:
+            constant.append(compiled)
+    return constant, behind_learning
+
+
+def compile_losses(segment: Segment) -> list[CompiledLoss]:
+    """Return the losses, in order."""
+    columns = _columns(segment)
+    return [
+        CompiledLoss(
+            loss.rows,
+            float(loss.weight),
+            bool(getattr(loss.function, "is_sum", False)),
+            loss.context,
+            _guarded_loss(_loss(loss, columns), loss),
+        )
+        for loss in segment.losses
+    ]
+
+
+def _columns(segment: Segment) -> dict[str, int]:
+    return {one.name: one.rows for one in segment.inputs} | {one.key: one.rows for one in segment.calls}
+
+
+def _fetch(name: str, column: int, wanted: int) -> Fetch:
+    """Return what reads a value; live rows stand first, so fewer of them are the first ones."""
+    if column == wanted:
+        return lambda values, count: values[name]  # noqa: ARG005 -- one signature for both
+
+    def cut(values: Values, count: int) -> Any:
+        value = values[name]
+        return value if value.shape[0] == count else value[:count]
+
+    return cut
+
+
+def _call(
+    call: Call, columns: Mapping[str, int], run_model: Callable[[Any], Callable[[Any, bool], Any]]
+) -> Callable[[Values, int, bool], Any]:
+    fetches = [_fetch(name, columns[name], call.rows) for name in call.sources]
+    if call.merge is not None:
+        merge, ops = call.merge.merge, engine().ops
+        return lambda values, count, training: merge(ops, [fetch(values, count) for fetch in fetches])  # noqa: ARG005
+    assert call.model is not None  # a call has a model or a merge: the segment's own invariant
+    run, fetch = run_model(call.model.native), fetches[0]
+    return lambda values, count, training: run(fetch(values, count), training)
+
+
+def _guarded(run: Callable[[Values, int, bool], Any], call: Call) -> Callable[[Values, int, bool], Any]:
+    def guarded(values: Values, count: int, training: bool) -> Any:
+        try:
+            return run(values, count, training)
+        except MMLError as error:
+            raise error.located({"node": call.node}) from error.__cause__
+        except Exception as cause:
+            raise ModelError(
+                f"The node failed: {reason_of(cause)}",
+                where={"node": call.node},
+                found=_described(values, call.sources),
+            ) from cause
+
+    return guarded
+
+
+def _loss(loss: SegmentLoss, columns: Mapping[str, int]) -> Callable[[Values, int, Mapping[str, Any]], Any]:
+    function: Callable[..., Any] = loss.function
+    fetches = [_fetch(name, columns[name], loss.rows) for name in loss.arguments]
+    keywords = loss.keywords
+
+    def call(values: Values, count: int, more: Mapping[str, Any]) -> Any:
+        arrays = [fetch(values, count) for fetch in fetches]
+        if keywords:
+            return function(**dict(zip(keywords, arrays, strict=True)), **more)
+        return function(*arrays, **more)
+
+    if loss.sample_weight is None:
+        return call
+    fetch_weights = _fetch(loss.sample_weight, columns[loss.sample_weight], loss.rows)
+    is_sum = bool(getattr(function, "is_sum", False))
+    ops = engine().ops
+
+    def weighted(values: Values, count: int, more: Mapping[str, Any]) -> Any:
+        rows = call(values, count, {**more, "reduction": "none"})
+        weights = engine().cast(ops.reshape(fetch_weights(values, count), (count,)), rows)
+        total = ops.sum(rows * weights)
+        return total if is_sum else total / count
+
+    return weighted
+
+
+def _guarded_loss(
+    run: Callable[[Values, int, Mapping[str, Any]], Any], loss: SegmentLoss
+) -> Callable[[Values, int, Mapping[str, Any]], Any]:
+    def guarded(values: Values, count: int, more: Mapping[str, Any]) -> Any:
+        try:
+            return run(values, count, more)
+        except MMLError as error:
+            raise error.located({"loss": loss.label}) from error.__cause__
+        except Exception as cause:
+            raise LossError(
+                f"The loss failed: {reason_of(cause)}",
+                where={"loss": loss.label},
+                found=_described(values, loss.arguments),
+            ) from cause
+
+    return guarded
+
+
+def _described(values: Values, names: Sequence[str]) -> str:
+    return ", ".join(
+        f"{name!r}: {values[name].dtype} of shape {tuple(values[name].shape)}"
+        if name in values
+        else f"no {name!r}"
+        for name in names
+    )

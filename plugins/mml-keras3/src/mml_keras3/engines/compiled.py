@@ -1,0 +1,135 @@
+"""The runner of engines that compile: blocks in parts of one form, and an executable for each form.
+
+Every step runs with exactly its live rows: its form is their counts, so what it computes depends on the step
+alone, never on the block, the range, or what is padded. Parts of a form have one length, whatever the
+block's, so that a form has one executable.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from mml.backends import Block, BlockResult, Controls
+from mml_keras3.engines.compiling import CompilingEngine
+from mml_keras3.engines.range_run import RangeRun
+from mml_keras3.engines.steps import Fixed, Form, StepFunction
+from mml_keras3.engines.updates import Held
+from mml_keras3.plan import StepPlan
+from mml_keras3.staging import aligned, step_values
+
+Executable = Callable[[int, int, Held, Fixed], tuple[Held, list[Any], list[list[Any]]]]
+
+_MOST_STEPS = 128
+_PART_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Consecutive steps of one form on the device.
+
+    Parameters
+    ----------
+    form : Form
+    first, count : int
+        Which steps of the block they are.
+    length : int
+        Rows of the arrays; those from `count` on mean nothing.
+    data : list
+        One array ``(length, rows, ...)`` for each live input of the segment.
+    """
+
+    form: Form
+    first: int
+    count: int
+    length: int
+    data: list[Any]
+
+
+class CompiledRunner:
+    """Runs a segment's steps through executables.
+
+    Parameters
+    ----------
+    plan : StepPlan
+    engine : CompilingEngine
+    """
+
+    def __init__(self, plan: StepPlan, engine: CompilingEngine) -> None:
+        self.plan = plan
+        self.engine = engine
+        self.variables = plan.all_variables()
+        self._columns = plan.used_columns()
+        self._functions: dict[tuple[Form, bool], StepFunction] = {}
+        self._executables: dict[tuple[Form, bool], Executable] = {}
+
+    def stage(self, block: Block) -> list[Part]:
+        """Copy a block's live rows to the device, in parts of one form."""
+        return [
+            part
+            for form, start, stop in self._forms(block.rows)
+            for part in self._parts(block, form, start, stop)
+        ]
+
+    def run(self, staged: list[Part], start: int, stop: int, controls: Controls) -> BlockResult:
+        """Execute a range of steps; variables and slots change only if all of it succeeds."""
+        run = RangeRun(self, controls)
+        for part in staged:
+            first, last = max(start, part.first), min(stop, part.first + part.count)
+            if first < last:
+                run.steps(part, first, last)
+        run.commit()
+        return BlockResult(losses=run.losses(), outputs=run.outputs)
+
+    def function(self, form: Form, *, accumulates: bool) -> StepFunction:
+        """Return the steps of a form, maybe not prepared yet."""
+        key = (form, accumulates)
+        if key not in self._functions:
+            self._functions[key] = StepFunction(self.plan, form, self.engine, accumulates=accumulates)
+        return self._functions[key]
+
+    def executable(self, function: StepFunction) -> Executable:
+        """Return what runs a range of prepared steps."""
+        key = (function.form, function.accumulates)
+        if key not in self._executables:
+            assert function.differentiated is not None  # prepared
+            self._executables[key] = self.engine.executable(
+                function.step, loops=function.differentiated.loops, compiled=not self.plan.has_context
+            )
+        return self._executables[key]
+
+    def _forms(self, rows: np.ndarray) -> Iterator[tuple[Form, int, int]]:
+        """Yield the form, the first and the last step of each run of steps with equal counts."""
+        chosen = np.zeros_like(rows)
+        chosen[:, self._columns] = rows[:, self._columns]
+        borders = np.flatnonzero((chosen[1:] != chosen[:-1]).any(axis=1)) + 1
+        edges = [0, *borders.tolist(), len(rows)]
+        for start, stop in pairwise(edges):
+            yield Form(tuple(chosen[start].tolist())), start, stop
+
+    def _parts(self, block: Block, form: Form, start: int, stop: int) -> Iterator[Part]:
+        live = [one for one in self.plan.segment.inputs if form.counts[one.rows]]
+        steps = [step_values(block, one, form.counts[one.rows], start, stop) for one in live]
+        length = _part_length(steps)
+        for first in range(start, stop, length):
+            count = min(length, stop - first)
+            data = [self._placed(array[first - start : first - start + count], length) for array in steps]
+            yield Part(form, first, count, length, data)
+
+    def _placed(self, steps: np.ndarray, length: int) -> Any:
+        """Copy steps into memory of their own, which the device may take over."""
+        own = aligned((length, *steps.shape[1:]), steps.dtype)
+        np.copyto(own[: len(steps)], steps)
+        return self.engine.stage(own, self.plan.segment.device)
+
+
+def _part_length(steps: list[np.ndarray]) -> int:
+    """Return how many steps a part has: a power of two that follows from the size of a step alone."""
+    size = sum(math.prod(array.shape[1:]) * array.dtype.itemsize for array in steps)
+    most = max(1, min(_MOST_STEPS, _PART_BYTES // max(size, 1)))
+    return 1 << (most.bit_length() - 1)
