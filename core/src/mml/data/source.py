@@ -149,6 +149,11 @@ def block_rows(row_bytes: int, n_bytes: int) -> int:
 
     There are scalers that have to work in chunks of one height, because processors add up in another order
     where heights differ. Their chunks divide such blocks without a rest.
+
+    Examples
+    --------
+    >>> block_rows(160, 1 << 20), block_rows(1 << 16, 1 << 20)
+    (6144, 16)
     """
     fitting = max(1, n_bytes // max(row_bytes, 1))
     return fitting if fitting < _ROUND_ROWS else _ROUND_ROWS << ((fitting // _ROUND_ROWS).bit_length() - 1)

@@ -360,3 +360,23 @@ def test_settings_that_are_edited_later_change_no_scaler():
     ends[1] = 5.0
 
     assert declared.build().feature_range == (0.0, 1.0)
+
+
+def raises(*_):
+    raise ZeroDivisionError("inside")
+
+
+@pytest.mark.parametrize(
+    ("method", "use"),
+    [
+        ("fit", lambda one: one.fit(column())),
+        ("transform", lambda one: one.transform(column())),
+        ("inverse_transform", lambda one: one.inverse_transform(column())),
+        ("get_state", lambda one: one.get_state()),
+    ],
+)
+def test_a_method_that_fails_is_named_and_chained(method, use):
+    declared = Scaler(type("Failing", (StandardScaler,), {method: raises}))
+    with pytest.raises(ScalerError, match=f"failed in {method}: inside") as caught:
+        use(declared)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)

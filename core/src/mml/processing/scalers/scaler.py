@@ -10,6 +10,7 @@ import numpy as np
 from mml.configuration import require_settings
 from mml.data.components import build_scaler, scaler_config, scaler_factory
 from mml.data.protocols import ScalerLike, is_per_sample
+from mml.data.scaler_calls import explained, mapped, state_of
 from mml.errors import ConfigError, MMLError, ScalerError, listed
 from mml.plugins import registry
 from mml.processing.scalers.elementwise import require_numbers
@@ -72,12 +73,13 @@ class Scaler:
 
     def fit(self, values: np.ndarray) -> Self:
         """Learn from values ``(n, *shape)``."""
-        self._fitted.fit(require_numbers(values))
+        with explained(self._fitted, "fit"):
+            self._fitted.fit(require_numbers(values))
         return self
 
     def transform(self, values: np.ndarray) -> np.ndarray:
         """Return mapped values ``(n, *shape)``."""
-        return self._fitted.transform(require_numbers(values))
+        return mapped(self._fitted, require_numbers(values))
 
     def fit_transform(self, values: np.ndarray) -> np.ndarray:
         """Learn from values and map them."""
@@ -95,15 +97,17 @@ class Scaler:
         """
         scaler: Any = self._fitted
         if not is_per_sample(scaler):
-            return np.asarray(scaler.inverse_transform(require_numbers(values)))
+            with explained(scaler, "inverse_transform"):
+                return np.asarray(scaler.inverse_transform(require_numbers(values)))
         if inputs is None:
             raise ScalerError(
                 f"{scaler!r} works per sample; inversion needs to know the samples.",
                 hint="Pass inputs=..., the values that were transformed.",
             )
-        return np.asarray(
-            scaler.inverse_transform(require_numbers(values), scaler.sample_state(require_numbers(inputs)))
-        )
+        with explained(scaler, "sample_state"):
+            state = scaler.sample_state(require_numbers(inputs))
+        with explained(scaler, "inverse_transform"):
+            return np.asarray(scaler.inverse_transform(require_numbers(values), state))
 
     def get_config(self) -> Config:
         """Return the wrapped scaler's config, with the name that brings its class back."""
@@ -116,7 +120,7 @@ class Scaler:
 
     def get_state(self) -> State:
         """Return what was learnt."""
-        return self._fitted.get_state()
+        return state_of(self._fitted)
 
     def set_state(self, state: State) -> None:
         """Put back what :meth:`get_state` returned."""
