@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mml.backends import Capabilities
 from mml.backends.numpy_backend import NumpyBackend
 from mml.context import ExperimentContext
 from mml.data import FeatureSet
@@ -146,6 +147,7 @@ def test_a_batch_of_several_roles_asks_for_one():
 class Counting(NumpyBackend):
     """A backend that counts its conversions."""
 
+    capabilities = Capabilities(devices=("cpu", "b"))
     calls: list[tuple[str, str | None]] = []  # noqa: RUF012 - reset by the test
 
     def to_array(self, array, *, device=None):
@@ -230,8 +232,9 @@ def test_what_was_converted_is_freed_with_its_batch():
 def test_places_that_are_none_are_refused(backend, device, match):
     batch = Batch.from_view(BatchView({"default": np.array([1])}), gatherer())
     for one in (batch, batch["default"]):
-        with pytest.raises(BackendError, match=match):
+        with pytest.raises(BackendError, match=match) as caught:
             one.to(backend, device)
+        assert caught.value.where is None
 
 
 def test_a_column_that_no_backend_holds_is_named():

@@ -265,14 +265,14 @@ class RoleData(Mapping[str, SampleData]):
 
 
 def place_of(backend: Any, device: Any) -> tuple[str, str]:
-    """Return backend and device in full, under which conversions are kept."""
+    """Return backend and device in full, under which conversions are kept; refuse unknown ones."""
     for what, name in (("backend", backend), ("device", "" if device is None else device)):
         if not isinstance(name, str):
             raise BackendError(
                 f"A {what} is named.", expected="a string", found=f"{type(name).__name__}: {name!r}"[:80]
             )
     made = get_backend(backend)
-    return made.name, made.capabilities.devices[0] if device is None else device
+    return made.name, made.device_name(device) or made.capabilities.devices[0]
 
 
 def _require_mask(mask: Any) -> None:
