@@ -80,8 +80,7 @@ class Described(ExperimentNode, ABC):
                     found = outliner.of(phase.request_for(self, context=context), phase=phase.label)
                 except MMLError as error:
                     found = Outline(self.label, phase.label, phase.mode, refusals=(error,))
-        problems = (problem,) if problem is not None and problem not in found.refusals else ()
-        return found.refused(*problems)
+            return found.completed(self._nodes, problem=problem)
 
     def explain(self, phase: Asking | None = None) -> str:
         """Tell how the graph runs: stages and backends, where gradients stop, what is cast, what is refused.

@@ -7,6 +7,7 @@ what a phase is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from mml.context import ExperimentContext
 from mml.data import FeatureSetReference
 from mml.errors import ConfigError, GraphError, MMLError, did_you_mean
 from mml.graph.building import build_nodes, initial_seed
-from mml.graph.described import Described
+from mml.graph.described import Asking, Described
 from mml.graph.execution import Execution, ProgramCache
 from mml.graph.forwarding import forward_arrays
 from mml.graph.mutable import Mutable
@@ -28,6 +29,9 @@ from mml.graph.run_lock import RunLock
 from mml.graph.states import GraphStates
 from mml.graph.topology import heads, labels_of, ordered, tails
 from mml.protocols import Config, State
+
+if TYPE_CHECKING:
+    from mml.visualize import GraphPicture
 
 DEFAULT_LABEL = "model-graph"
 
@@ -243,6 +247,19 @@ class ModelGraph(Mutable, Described):
         for node in self._model_nodes(None):
             if node.label in frozen:
                 node.restore_frozen(frozen[node.label])
+
+    def visualize(self, phase: Asking | None = None) -> GraphPicture:
+        """Return a picture: ``str()`` is Mermaid text, a notebook shows an SVG, and either can be saved.
+
+        Parameters
+        ----------
+        phase : ExperimentPhase, optional
+            Show the graph in this phase, with its losses and samplers.
+        """
+        # From outside the floors, which reads what this graph tells of itself.
+        from mml.visualize import GraphPicture, drawing_of
+
+        return GraphPicture(drawing_of(self, phase))
 
     def get_config(self) -> Config:
         """Return nodes, optimizer and label."""

@@ -22,6 +22,7 @@ from mml.graph.optimizers.optimizer import Optimizer
 from mml.graph.plan import FEATURES, DataInput, Joined, Lane, Request
 from mml.graph.planner import Planner
 from mml.graph.routes import Routes
+from mml.graph.shapes import Shape
 from mml.graph.stages import Stage
 from mml.graph.staging import Staging
 from mml.graph.stepping import choose_optimizers
@@ -84,6 +85,8 @@ class ColumnOutline:
         Full name.
     stored, arrives : str
         NumPy's names of the dtypes before and after.
+    for_loss : bool
+        Whether the reader is a loss.
     """
 
     reader: str
@@ -91,6 +94,7 @@ class ColumnOutline:
     column: str
     stored: str
     arrives: str
+    for_loss: bool = False
 
     @property
     def is_cast(self) -> bool:
@@ -109,6 +113,9 @@ class Outline:
     phase : str or None
         Label of the phase.
     mode : {"train", "eval", "fit"}
+    shapes : mapping of str to (tuple or None, tuple or None)
+        By label: shapes of one sample that goes in and comes out, None where not known or, for a merge, where
+        it reads several.
     stages : tuple of StageOutline
         In the order of execution.
     borders : tuple of BorderOutline
@@ -139,6 +146,7 @@ class Outline:
     label: str
     phase: str | None
     mode: str
+    shapes: Mapping[str, tuple[Shape | None, Shape | None]] = field(default_factory=dict)
     stages: tuple[StageOutline, ...] = ()
     borders: tuple[BorderOutline, ...] = ()
     columns: tuple[ColumnOutline, ...] = ()
@@ -153,9 +161,14 @@ class Outline:
     losses: tuple[tuple[str, str, float], ...] = ()
     refusals: tuple[MMLError, ...] = ()
 
-    def refused(self, *errors: MMLError) -> Outline:
-        """Return the outline with more reasons why it cannot run so."""
-        return replace(self, refusals=(*errors, *self.refusals))
+    def completed(self, nodes: Mapping[str, ComputeNode], *, problem: MMLError | None) -> Outline:
+        """Return the outline with the shapes of nodes, and with what stands against building them."""
+        shapes = {
+            label: (node.input_shape if isinstance(node, ModelNode) else None, node.output_shape)
+            for label, node in nodes.items()
+        }
+        more = () if problem is None or problem in self.refusals else (problem,)
+        return replace(self, shapes=shapes, refusals=(*more, *self.refusals))
 
 
 class Outliner:
@@ -346,7 +359,7 @@ class Outliner:
                 if part.match is not None:
                     elsewhere = part.match.elsewhere
                     lane = Lane(lane.name, lane.head, elsewhere.source, {}, featureset=elsewhere.label)
-                yield _column(label, lane, column, part.dtype)
+                yield replace(_column(label, lane, column, part.dtype), for_loss=True)
 
 
 def _stage(stage: Stage, learning: Sequence[str]) -> StageOutline:
