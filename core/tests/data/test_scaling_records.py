@@ -157,7 +157,7 @@ def test_a_scaler_whose_config_is_more_than_json_is_refused_at_save(case, tmp_pa
         registry("scalers").remove("user/odd")
     assert "features.pulse" in caught.value.where
     assert caught.value.found.startswith("/weights")
-    assert caught.value.hint
+    assert "lists and plain numbers" in caught.value.hint
     assert path.read_bytes() == kept
     assert [one.name for one in tmp_path.iterdir()] == ["cells.mml"]
 

@@ -114,7 +114,7 @@ def require_json(config: Config, *, kind: str, where: dict[str, Any]) -> Config:
         _, arrays = flatten_state(config)
     except StateError as cause:
         found = f"{cause.where}: {cause.found or cause.what}"
-        raise ConfigError(what, where=where, found=found, hint=cause.hint or mend) from cause
+        raise ConfigError(what, where=where, found=found, hint=mend) from cause
     if arrays:
         path, array = next(iter(arrays.items()))
         found = f"{path}: an array of {array.dtype}"
