@@ -108,7 +108,8 @@ def require_json(config: Config, *, kind: str, where: dict[str, Any]) -> Config:
     ConfigError
         Naming the component and the setting that JSON cannot hold.
     """
-    what = f"The config of the {kind} {config[kind]!r} cannot be written down: it holds more than JSON."
+    name = registered_name(config, kind)
+    what = f"The config of the {kind} {name!r} cannot be written down: it holds more than JSON."
     mend = "Return lists and plain numbers from get_config, e.g. array.tolist(); from_config gets the same."
     try:
         _, arrays = flatten_state(config)
