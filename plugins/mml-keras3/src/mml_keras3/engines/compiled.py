@@ -98,8 +98,12 @@ class CompiledRunner:
         key = (function.form, function.accumulates)
         if key not in self._executables:
             assert function.differentiated is not None  # prepared
+            segment = self.plan.segment
             self._executables[key] = self.engine.executable(
-                function.step, loops=function.differentiated.loops, compiled=not self.plan.has_context
+                function.step,
+                function.differentiated,
+                device=segment.device,
+                compiler=segment.jit_compile,
             )
         return self._executables[key]
 

@@ -17,12 +17,9 @@ class Differentiated(Protocol):
     ----------
     reached : list of bool
         For each parameter, whether any gradient flows to it, whatever the values are.
-    loops : bool
-        Whether steps of it may stand in a loop inside one executable.
     """
 
     reached: list[bool]
-    loops: bool
 
     def run(self, parameters: Sequence[Any], rest: Any) -> tuple[list[Any], Any]:
         """Return the gradients, None for what is not reached, and what the function returned beside."""
@@ -46,10 +43,13 @@ class CompilingEngine(Engine, Protocol):
         """Return what one of two functions gives; only that one runs."""
         ...
 
-    def executable(self, step: Callable[..., Any], *, loops: bool, compiled: bool) -> Callable[..., Any]:
+    def executable(
+        self, step: Callable[..., Any], differentiated: Any, *, device: str | None, compiler: bool
+    ) -> Callable[..., Any]:
         """Return ``(start, stop, held, fixed) -> (held, losses, outputs)`` over a range of steps.
 
-        Losses come as parts for `joined`; outputs as a list for each step.
+        Losses come as parts for `joined`; outputs as a list for each step. Whether the steps stand in a loop
+        inside one executable or are called from Python is fixed here, by what the step is made of.
         """
         ...
 

@@ -141,11 +141,19 @@ class JaxEngine:
         """Choose what runs."""
         return lax.cond(condition, then, otherwise)
 
-    def executable(self, step: Callable[..., Any], *, loops: bool, compiled: bool) -> Callable[..., Any]:
+    def executable(
+        self,
+        step: Callable[..., Any],
+        differentiated: Any,
+        *,
+        device: str | None,  # noqa: ARG002 -- steps run where their arrays are
+        compiler: bool,  # noqa: ARG002 -- JAX always compiles
+    ) -> Callable[..., Any]:
         """Compile a loop over steps, or one step that Python calls again and again."""
-        if not compiled:
+        if isinstance(differentiated, _EagerlyDifferentiated):
             return partial(_stepwise, step)
-        if not loops:
+        # In a loop on the CPU, a convolution takes some twenty times as long.
+        if differentiated.has_convolution and jax.default_backend() == "cpu":
             return partial(_stepwise, jax.jit(step))
         block = jax.jit(partial(_loop, step))
 
@@ -201,8 +209,7 @@ class _Differentiated:
         self._structure = jax.tree_util.tree_structure(shapes)
         self._number = len(parameters)
         self.reached = [learns and not is_always_zero(closed.jaxpr, place) for place in range(self._number)]
-        # In a loop on the CPU, a convolution takes some twenty times as long.
-        self.loops = jax.default_backend() != "cpu" or not has_convolution(closed.jaxpr)
+        self.has_convolution = has_convolution(closed.jaxpr)
 
     def run(self, parameters: Sequence[Any], rest: Any) -> tuple[list[Any], Any]:
         """Evaluate what was traced."""
@@ -219,7 +226,7 @@ class _Differentiated:
 class _EagerlyDifferentiated:
     """A function that is run and differentiated anew at every step, for Python that looks at its values."""
 
-    loops = False
+    has_convolution = False
 
     def __init__(self, function: Callable[..., Any], traced: _Differentiated, *, learns: bool) -> None:
         self._function = function
