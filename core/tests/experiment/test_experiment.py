@@ -18,6 +18,11 @@ def fresh(**settings):
     return in_own_context(experiment, **settings)
 
 
+def orders(results):
+    """Return the rows of every step of a training, in order."""
+    return [rows.tolist() for rows in results.get_train_result().batches("trunk").values]
+
+
 class TestRun:
     def test_records_every_phase_in_the_order_of_the_plan(self):
         made = fresh(phases=[training(), validation("test", "test")])
@@ -51,18 +56,43 @@ class TestRun:
         once = digest(made)
         made.run()
         assert digest(made) != once
-        orders = [run.results.get_train_result().batches("trunk").values[0].tolist() for run in made.history]
-        # An order is a function of the sampler's seed and the epoch; steps draw anew in every run.
-        assert orders[0] == orders[1]
+        first, second = (orders(run.results) for run in made.history)
+        assert first != second
+        assert sorted(np.concatenate(first)) == sorted(np.concatenate(second))
         assert len(made.history) == 2
+
+    def test_a_seed_of_a_samplers_own_orders_every_run_alike(self):
+        seeded = mml.SimpleSampler(batch_size=5, shuffle=True, seed=0)
+        made = fresh(phases=[training(sampler=seeded)])
+        made.run()
+        made.run()
+        assert orders(made.history[0].results) == orders(made.history[1].results)
+
+    def test_equal_phases_share_one_order_inside_a_run(self):
+        made = fresh()
+        phase = training("one")
+        twice = mml.PhaseGroup("twice", [mml.PhaseGroup(name, [phase]) for name in ("first", "again")])
+        runs = [made.run_group(twice) for _ in range(2)]
+        for results in runs:
+            assert orders(results["first"]) == orders(results["again"])
+        assert orders(runs[0]["first"]) != orders(runs[1]["first"])
+
+    def test_a_preview_shows_the_orders_of_the_next_run(self):
+        made = fresh()
+        seen = []
+        for _ in range(2):
+            seen.append(orders(made.preview_run()))
+            assert orders(made.run()) == seen[-1]
+        assert seen[0] != seen[1]
 
     def test_reset_returns_to_the_first_run(self):
         made = fresh(dropout=0.3)
-        made.run()
+        first = orders(made.run())
         once = digest(made)
+        assert orders(made.run()) != first
         made.reset()
         assert made.history == ()
-        made.run()
+        assert orders(made.run()) == first
         assert digest(made) == once
 
     def test_an_empty_plan_is_refused(self):

@@ -114,6 +114,11 @@ class Experiment:
         """The seed that initial values derive from."""
         return derive_seed(self.seed, "graph")
 
+    @property
+    def run_seed(self) -> int:
+        """The seed of the current or next run, which samplers without one of their own derive theirs from."""
+        return derive_seed(self.seed, "run", self._run_index)
+
     def phase_seed(self, path: tuple[str, ...]) -> int:
         """Return the seed of a phase's steps in the current run."""
         return derive_seed(self.seed, "run", self._run_index, "phase", *path)

@@ -104,7 +104,7 @@ def bind_inputs(
         Label of the phase, for messages and for the seeds of samplers that have none.
     context : ExperimentContext
     seed : int
-        The experiment's seed.
+        The run's seed, which those of samplers without one derive from.
     default_batch_size : int or None
         Chunk size where a binding has no sampler; all rows at once where None.
     heads : sequence of str, optional

@@ -88,7 +88,7 @@ def prepare_phase(
     """Resolve a phase's bindings and plan its execution; nothing is run."""
     graph.build(seed=host.initial_seed, context=host.context)
     inputs, request = bound_request(
-        phase, graph, context=host.context, seed=host.seed, deterministic=host.deterministic
+        phase, graph, context=host.context, seed=host.run_seed, deterministic=host.deterministic
     )
     execution = graph.prepare(request, context=host.context)
     return RunningPhase(
