@@ -16,10 +16,13 @@ FOLDERS = {
     "mml": "core",
     "mml-conformance": "conformance",
     "mml-torch": "plugins/mml-torch",
+    "mml-tf": "plugins/mml-tf",
     "mml-sklearn": "plugins/mml-sklearn",
 }
 # What a plugin needs to run, as its users would call it.
-FRAMEWORKS = {"mml-torch": "torch", "mml-sklearn": "scikit-learn"}
+FRAMEWORKS = {"mml-torch": "torch", "mml-tf": "tensorflow", "mml-sklearn": "scikit-learn"}
+# Where an entry point is not called as its distribution: what its components are called.
+PLUGINS = {"mml-tf": "tensorflow"}
 every_distribution = pytest.mark.parametrize("name", FOLDERS)
 every_plugin = pytest.mark.parametrize("name", FRAMEWORKS)
 
@@ -84,6 +87,8 @@ def test_core_requires_no_framework_and_few_things_at_all(wheels):
     ("extra", "brought"),
     [
         ("torch", {"mml-torch"}),
+        ("tf", {"mml-tf"}),
+        ("tensorflow", {"mml-tf"}),
         ("sklearn", {"mml-sklearn"}),
         ("all", {"mml-torch", "mml-sklearn"}),
         ("plots", {"matplotlib"}),
@@ -101,7 +106,8 @@ def test_a_plugin_requires_core_and_its_framework_and_is_found_by_its_entry_poin
     assert {"mml", FRAMEWORKS[name]} <= _required(wheels[name])
     text = _read(wheels[name], ".dist-info/entry_points.txt").decode()
     assert "[mml.plugins]" in text
-    assert f"{name.removeprefix('mml-')} = {name.replace('-', '_')}.plugin" in text
+    plugin = PLUGINS.get(name, name.removeprefix("mml-"))
+    assert f"{plugin} = {name.replace('-', '_')}.plugin" in text
 
 
 def test_all_distributions_carry_one_version(wheels):
