@@ -269,7 +269,12 @@ def test_json_holds_everything(tmp_path, healthy):
 def test_extras_that_are_not_installed_are_told_without_being_broken(monkeypatch):
     from mml.cli.doctor import requirements
 
-    known = {"zoo": {"no-such-zoo"}, "np": {"numpy"}, "all": {"no-such-zoo", "numpy"}}
+    known = {
+        "zoo": {"no-such-zoo"},
+        "aviary": {"no-such-zoo"},
+        "np": {"numpy"},
+        "all": {"no-such-zoo", "numpy"},
+    }
     monkeypatch.setattr(requirements, "extras", lambda: {k: frozenset(v) for k, v in known.items()})
     (missing,) = requirements.missing_extras()
     assert missing.to_dict() == {

@@ -14,11 +14,13 @@ Name: mml
 Version: 9.9
 Provides-Extra: alpha
 Provides-Extra: beta3
+Provides-Extra: betaframe
 Provides-Extra: all
 Provides-Extra: plots
 Requires-Dist: numpy>=1.26
 Requires-Dist: mml-alpha; extra == "alpha"
 Requires-Dist: mml-beta3>=1; python_version >= "3.11" and extra == 'beta3'
+Requires-Dist: mml-beta3; extra == "betaframe"
 Requires-Dist: mml-alpha; extra == "all"
 Requires-Dist: mml-beta3; extra == "all"
 Requires-Dist: Plot_Library>=3; extra == "plots"
@@ -50,6 +52,7 @@ def test_every_spelling_of_a_plugin_leads_to_its_extra(tmp_path):
         "Alpha": 'pip install "mml[alpha]"',
         "beta3": 'pip install "mml[beta3]"',
         "beta": 'pip install "mml[beta3]"',
+        "betaframe/adam": 'pip install "mml[beta3]"',
         "plot_library": 'pip install "mml[plots]"',
         "numpy": "None",
         "gamma": "None",

@@ -6,6 +6,7 @@ Core names no plugin: what extras there are, and which distribution each brings,
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][\w.\-]*)")
@@ -33,7 +34,12 @@ def missing_hint(name_or_module: str) -> str | None:
     names = names or sorted(
         (extra for extra, brought in known.items() if asked in brought), key=lambda one: len(known[one])
     )
-    return pip_install(f"mml[{names[0]}]") if names else None
+    return pip_install(f"mml[{first_name(names[0], known)}]") if names else None
+
+
+def first_name(extra: str, known: Mapping[str, frozenset[str]]) -> str:
+    """Return the first of the extras that bring what this one brings; the others are further names for it."""
+    return next(one for one, brought in known.items() if brought == known[extra])
 
 
 def pip_install(requirement: str) -> str:
