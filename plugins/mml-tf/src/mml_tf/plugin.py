@@ -37,7 +37,7 @@ _DECLARED: dict[str, dict[str, tuple[str, str]]] = {
 @hookimpl
 def mml_plugin() -> PluginInfo:
     """Return the plugin's identity."""
-    return PluginInfo(_NAME, api_version=(1, 1), requires=("tensorflow",), install="mml[tf]")
+    return PluginInfo(_NAME, api_version=(1, 1), requires=("tensorflow", "keras"), install="mml[tf]")
 
 
 @hookimpl
@@ -50,9 +50,9 @@ def mml_components() -> Iterator[Component]:
 
 @hookimpl
 def mml_claims() -> tuple[Claim, ...]:
-    """Claim modules; Keras objects, which are no modules, only where the plugin for Keras is not there."""
+    """Claim modules; objects of Keras, which are no modules, only where nobody else does."""
     return (
         Claim("tensorflow.python.module.module.Module", _NAME),
         Claim("keras.src.layers.layer.Layer", _NAME, priority=-1),
-        Claim("keras.src.optimizers.optimizer.Optimizer", _NAME, priority=-1),
+        Claim("keras.src.losses.loss.Loss", _NAME, priority=-1),
     )
