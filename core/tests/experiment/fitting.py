@@ -1,4 +1,4 @@
-"""A plugin for tests whose models are fitted in one pass, in closed form, on NumPy arrays."""
+"""A plugin for tests whose models are fitted in one pass, in closed form, or learn batch by batch."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def mml_plugin() -> PluginInfo:
 @hookimpl
 def mml_components() -> Iterator[Component]:
     yield Component("backends", NAME, NAME, FittingBackend, backend=NAME)
-    for target in (Centre, Ridge, Varying):
+    for target in (Centre, Ridge, Varying, Counts):
         yield Component("models", NAME, target.__name__.lower(), target, backend=NAME)
 
 
 class FittingBackend(ComputeBackend):
     name: ClassVar[str] = NAME
-    capabilities: ClassVar[Capabilities] = Capabilities(fit=True)
+    capabilities: ClassVar[Capabilities] = Capabilities(fit=True, partial_fit=True)
     ops = NumpyOps()
 
     def wrap(self, source: Any) -> BaseModel:
@@ -76,11 +76,18 @@ class FittingProgram(Program):
             for call in self.segment.calls:
                 inputs = values[call.sources[0]]
                 if call.learns:
-                    call.model.fit(inputs, None if call.targets is None else values[call.targets])
+                    self._learn(call, inputs, None if call.targets is None else values[call.targets])
                 values[call.key] = call.model.forward(inputs)
             for key, steps in outputs.items():
                 steps.append(values[key])
         return BlockResult(losses=np.full((stop - start, len(self.segment.losses)), np.nan), outputs=outputs)
+
+    def _learn(self, call: Any, inputs: np.ndarray, targets: Any) -> None:
+        if self.segment.mode == "fit":
+            call.model.fit(inputs, targets)
+        else:
+            known = self.segment.options.get("classes", {})
+            call.model.partial_fit(inputs, targets, classes=known.get(call.node))
 
 
 class Fitted(BaseModel):
@@ -180,3 +187,24 @@ class Varying(Fitted):
 
     def forward(self, inputs: np.ndarray) -> np.ndarray:
         return inputs[:, self.value]
+
+
+class Counts(Fitted):
+    """Counts rows batch by batch, and keeps what it was told of the classes."""
+
+    can_learn = True
+
+    @property
+    def output_shape(self) -> Any:
+        return (1,)
+
+    def solve(self, inputs: np.ndarray, targets: np.ndarray | None) -> np.ndarray:
+        return np.array([float(len(inputs))])
+
+    def partial_fit(self, inputs: np.ndarray, targets: np.ndarray | None, *, classes: Any) -> None:
+        before = 0.0 if self.value is None else self.value
+        self.value = before + self.solve(inputs, targets)
+        self.classes = classes
+
+    def forward(self, inputs: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(self.value, (len(inputs), 1))

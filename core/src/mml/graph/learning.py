@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from mml.backends import get_backend
-from mml.errors import PhaseError, did_you_mean
+from mml.errors import PhaseError, did_you_mean, listed
 from mml.graph.nodes import ComputeNode, ModelNode
 from mml.graph.plan import Request
 from mml.graph.topology import with_ancestors
@@ -48,7 +48,7 @@ def choose_learning(nodes: Mapping[str, ComputeNode], request: Request) -> tuple
         raise PhaseError(
             f"No node of the graph can be {doing} in this phase.",
             found=", ".join(f"{label!r} ({_state(node)})" for label, node in nodes.items()),
-            hint="Unfreeze a node, or change active_nodes.",
+            hint=_mend(nodes, request),
         )
     return tuple(chosen)
 
@@ -92,6 +92,16 @@ def _check_ready(node: ComputeNode) -> None:
             where={"node": node.label},
             hint=f"Run a FitPhase with active_nodes=[{node.label!r}] before.",
         )
+
+
+def _mend(nodes: Mapping[str, ComputeNode], request: Request) -> str:
+    other, phase = (can_be_trained, "TrainPhase") if request.mode == "fit" else (can_be_fitted, "FitPhase")
+    named = [label for label in nodes if request.active is None or label in request.active]
+    able = [label for label in named if isinstance(node := nodes[label], ModelNode) and other(node)]
+    frozen = any(nodes[label].is_frozen for label in named)
+    if able and not frozen:
+        return f"A {phase} can do it for {listed(able)}."
+    return "Unfreeze a node, or change active_nodes."
 
 
 def _is_kept(node: ModelNode, mode: str) -> bool:

@@ -24,7 +24,7 @@ from mml.graph.reach import check_reached
 from mml.graph.routes import Pairs, Routes
 from mml.graph.stages import Stage
 from mml.graph.staging import Staging
-from mml.graph.stepping import choose_optimizers
+from mml.graph.stepping import check_steppable, choose_optimizers
 from mml.graph.topology import ordered, upstream_labels
 
 
@@ -88,6 +88,8 @@ class Planner:
             If the request cannot be answered; the message names the node or loss.
         """
         self.staging.check_graph_wise()
+        if self.request.mode == "train":
+            check_steppable(self.nodes, self.learning, by_gradient=self.staging.learns_by_gradient)
         wanted = self._values_between()
         planned = [*(self._segment(stage, wanted) for stage in self.staging.stages), *self.losses.on_host()]
         check_reached(
@@ -230,11 +232,18 @@ class Planner:
         """Tell learners by batches which classes the whole split holds."""
         if self.request.mode != "train" or get_backend(backend).capabilities.gradients or not learning:
             return {}
-        classes: dict[str, np.ndarray] = {}
+        classes: dict[str, np.ndarray | list[np.ndarray]] = {}
         for label in learning:
             targets = self.routes.carried(label, self.routes.roles[label][0])
-            if isinstance(targets, DataInput) and len(targets.columns) == 1:
+            if isinstance(targets, DataInput):
                 lane = self.routes.lanes[targets.lane]
                 rows = np.arange(lane.source.n_rows) if lane.rows is None else lane.rows
-                classes[label] = np.unique(lane.source.take(targets.columns[0], rows))
+                classes[label] = _classes([lane.source.take(one, rows) for one in targets.columns])
         return {"classes": classes} if classes else {}
+
+
+def _classes(columns: Sequence[np.ndarray]) -> np.ndarray | list[np.ndarray]:
+    """Return the distinct values of a lone target, else those of each target in a list."""
+    targets = [values for one in columns for values in one.reshape(len(one), -1).T]
+    classes = [np.unique(values) for values in targets]
+    return classes[0] if len(classes) == 1 else classes

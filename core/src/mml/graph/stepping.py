@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from mml.backends import SegmentOptimizer, get_backend
 from mml.errors import MMLError, OptimizerError
@@ -37,6 +37,26 @@ def choose_optimizers(
     _check_windows(grouped)
     _check_precision(grouped, backend)
     return tuple((one, _handed_over(one, labels, backend)) for one, labels in grouped)
+
+
+def check_steppable(
+    nodes: Mapping[str, ComputeNode], learning: Iterable[str], *, by_gradient: Callable[[str], bool]
+) -> None:
+    """Refuse an optimizer of a node that learns without gradients: it would do nothing, unnoticed.
+
+    Raises
+    ------
+    OptimizerError
+    """
+    for label in learning:
+        node = nodes[label]
+        if isinstance(node, ModelNode) and node.optimizer is not None and not by_gradient(label):
+            raise OptimizerError(
+                "This node learns batch by batch without gradients, and takes no optimizer.",
+                where={"node": label},
+                found=f"optimizer={node.optimizer!r}",
+                hint="Leave it out; what steps the model is among the model's own arguments.",
+            )
 
 
 def _optimizer_of(node: ComputeNode, graph: Optimizer | None) -> Optimizer:

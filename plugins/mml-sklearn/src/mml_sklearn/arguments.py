@@ -63,10 +63,19 @@ def arguments_of(estimator: Any, *, where: str = "") -> dict[str, Any]:
     ConfigError
         Naming the argument that JSON cannot hold.
     """
-    return {
-        name: _written(value, f"{where}argument {name!r} of {type(estimator).__name__}")
-        for name, value in chosen_of(estimator).items()
-    }
+    return written(chosen_of(estimator), of=type(estimator), where=where)
+
+
+def written(values: Mapping[str, Any], *, of: Any, where: str = "") -> dict[str, Any]:
+    """Return arguments of a class or factory as JSON.
+
+    Raises
+    ------
+    ConfigError
+        Naming the argument that JSON cannot hold.
+    """
+    title = getattr(of, "__name__", repr(of))
+    return {name: _written(value, f"{where}argument {name!r} of {title}") for name, value in values.items()}
 
 
 def chosen_of(estimator: Any) -> dict[str, Any]:
@@ -79,7 +88,7 @@ def chosen_of(estimator: Any) -> dict[str, Any]:
     }
 
 
-def make(target: Callable[..., Any], kwargs: Mapping[str, Any], *, node: str) -> Any:
+def make(target: Callable[..., Any], kwargs: Mapping[str, Any], *, node: str | None) -> Any:
     """Call a class or factory with arguments that may be written as JSON.
 
     A list stands for a tuple where the argument's default is a tuple, so that documents may write lists.
@@ -266,7 +275,7 @@ def _parameters(target: Any) -> Mapping[str, inspect.Parameter]:
         return {}
 
 
-def _check_names(target: Any, values: Mapping[str, Any], node: str) -> None:
+def _check_names(target: Any, values: Mapping[str, Any], node: str | None) -> None:
     parameters = _parameters(target)
     kinds = inspect.Parameter
     if not parameters or any(

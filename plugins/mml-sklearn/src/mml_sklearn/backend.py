@@ -19,6 +19,7 @@ from mml_sklearn.arguments import make
 from mml_sklearn.models import ScikitWrapper
 from mml_sklearn.program import SklearnProgram
 from mml_sklearn.random_state import global_generator
+from mml_sklearn.unmade import USUAL_ARGUMENT, Unmade, takes
 
 
 class SklearnBackend(HostBackend):
@@ -33,15 +34,16 @@ class SklearnBackend(HostBackend):
         """Wrap an estimator, or make one from a class or factory.
 
         Two arguments are the node's and not the estimator's: ``output``, the method that gives the output,
-        and the output shape (``source.output_argument``).
+        and the output shape (``source.output_argument``), unless the estimator takes it too. One that takes
+        the input shape (``source.input_argument``) is made when that is known.
         """
         kwargs = dict(source.kwargs)
         output = kwargs.pop("output", None)
-        declared = kwargs.pop(source.output_argument, None)
-        estimator = source.target if source.is_instance else _made(source, kwargs)
-        _require_estimator(estimator, source)
+        declared = kwargs.get(source.output_argument)
+        if source.is_instance or not takes(source.target, source.output_argument):
+            kwargs.pop(source.output_argument, None)
         return ScikitWrapper(
-            estimator,
+            source.target if source.is_instance else _made(source, kwargs),
             output=output,
             declared=None if declared is None else _shape(declared),
             written=_written(source, kwargs),
@@ -67,26 +69,22 @@ def _made(source: ModelSource, kwargs: dict[str, Any]) -> Any:
             expected="a class or a factory",
             found=repr(source.target),
         )
+    if source.input_argument not in kwargs and takes(source.target, source.input_argument):
+        return Unmade(source.target, kwargs, source.input_argument, source.label)
     return make(source.target, kwargs, node=source.label)
-
-
-def _require_estimator(estimator: Any, source: ModelSource) -> None:
-    if isinstance(estimator, type) or not (
-        hasattr(estimator, "get_params") and hasattr(estimator, "__dict__")
-    ):
-        raise ModelError(
-            "This is no estimator.",
-            where={"node": source.label},
-            expected="an object of a class derived from sklearn.base.BaseEstimator",
-            found=repr(estimator),
-        )
 
 
 def _written(source: ModelSource, kwargs: dict[str, Any]) -> dict[str, Any] | None:
     """Return how a factory is written down; None where the estimator itself tells its configuration."""
     if source.is_instance or isinstance(source.target, type) or source.name is None:
         return None
-    return {"model": source.name, "kwargs": kwargs}
+    return {"model": source.name, "kwargs": kwargs, **_named(source)}
+
+
+def _named(source: ModelSource) -> dict[str, str]:
+    """Return the argument that receives the input's shape, where it has another name than most."""
+    argument = source.input_argument
+    return {} if argument == USUAL_ARGUMENT else {"input_argument": argument}
 
 
 def _shape(declared: Any) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from mml.errors import MMLError, ModelError
 
 
 @contextmanager
-def explained(estimator: Any, method: str, *, node: str) -> Iterator[None]:
+def explained(estimator: Any, method: str, *, node: str | None) -> Iterator[None]:
     """Turn what an estimator raises into a `ModelError` that names the node and chains the cause."""
     from sklearn.exceptions import NotFittedError
 
@@ -28,12 +28,13 @@ def explained(estimator: Any, method: str, *, node: str) -> Iterator[None]:
         raise ModelError(f"{title} failed: {cause}", where={"node": node}, hint=_hint(str(cause))) from cause
 
 
-def not_fitted(estimator: Any, *, node: str) -> ModelError:
+def not_fitted(estimator: Any, *, node: str | None) -> ModelError:
     """Return the error for an estimator that is asked for output before it was fitted."""
+    asked = "it" if node is None else repr(node)
     return ModelError(
         f"{type(estimator).__name__} is not fitted yet.",
         where={"node": node},
-        hint=f"Add a FitPhase for {node!r} before this phase, or pass a fitted estimator.",
+        hint=f"Add a FitPhase for {asked} before this phase, or pass a fitted estimator.",
     )
 
 

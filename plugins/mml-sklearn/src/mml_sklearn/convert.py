@@ -16,7 +16,7 @@ _NUMBERS = "biuf"
 _COPY_PARAMETERS = ("copy", "copy_X", "copy_x")
 
 
-def n_features_of(shape: tuple[int, ...], *, node: str) -> int:
+def n_features_of(shape: tuple[int, ...], *, node: str | None) -> int:
     """Return how many features a sample of this shape has when it is ravelled, e.g. ``()`` and ``(1,)``: 1.
 
     Raises
@@ -35,7 +35,7 @@ def n_features_of(shape: tuple[int, ...], *, node: str) -> int:
     return count
 
 
-def as_matrix(inputs: Any, *, node: str) -> np.ndarray:
+def as_matrix(inputs: Any, *, node: str | None) -> np.ndarray:
     """Return inputs of shape (rows, ...) as (rows, features), every sample ravelled in C order.
 
     Raises
@@ -71,7 +71,7 @@ def overwrites_inputs(estimator: Any) -> bool:
     )
 
 
-def as_targets(targets: Any, n_rows: int, *, node: str) -> np.ndarray:
+def as_targets(targets: Any, n_rows: int, *, node: str | None) -> np.ndarray:
     """Return targets as estimators take them: (rows,) for one value a row, else (rows, k).
 
     Raises
@@ -90,7 +90,7 @@ def as_targets(targets: Any, n_rows: int, *, node: str) -> np.ndarray:
     return targets.reshape(-1) if count == 1 else targets.reshape(n_rows, count)
 
 
-def as_output(result: Any, n_rows: int, *, node: str, method: str) -> np.ndarray:
+def as_output(result: Any, n_rows: int, *, node: str | None, method: str) -> np.ndarray:
     """Return what an estimator gave as a dense array of shape (rows, ...) with at least two axes.
 
     One value a row becomes (rows, 1); sparse matrices become dense; the probabilities of several targets
@@ -100,12 +100,21 @@ def as_output(result: Any, n_rows: int, *, node: str, method: str) -> np.ndarray
     ------
     ShapeError
         If it has other rows than the inputs, or the targets have different numbers of classes.
+    ModelError
+        If it holds something else than numbers.
     """
     if hasattr(result, "toarray"):
         result = result.toarray()
     elif isinstance(result, list):
         result = _stacked(result, node=node, method=method)
     array = np.asarray(result)
+    if array.dtype.kind not in _NUMBERS:
+        raise ModelError(
+            f"The estimator's {method} gives no numbers, and only numbers go on in a graph.",
+            where={"node": node},
+            found=f"dtype {array.dtype}",
+            hint="Number the classes in the targets, or ask for output='predict_proba'.",
+        )
     if n_rows == 1 and array.ndim == 1 and len(array) != 1:
         array = array.reshape(1, -1)  # some estimators squeeze a lone row
     if array.ndim == 0 or len(array) != n_rows:
@@ -118,7 +127,7 @@ def as_output(result: Any, n_rows: int, *, node: str, method: str) -> np.ndarray
     return array.reshape(n_rows, 1) if array.ndim == 1 else array
 
 
-def _stacked(parts: list[Any], *, node: str, method: str) -> np.ndarray:
+def _stacked(parts: list[Any], *, node: str | None, method: str) -> np.ndarray:
     shapes = {np.shape(part) for part in parts}
     if len(shapes) != 1:
         raise ShapeError(

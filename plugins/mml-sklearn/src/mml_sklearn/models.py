@@ -22,6 +22,7 @@ from mml_sklearn.convert import as_matrix, as_output, as_targets, n_features_of,
 from mml_sklearn.outputs import output_method
 from mml_sklearn.random_state import open_parameters, seeded
 from mml_sklearn.states import copied_values, estimator_of, state_of
+from mml_sklearn.unmade import Unmade
 from mml_sklearn.widths import fitted_shape, promised_shape
 
 Shape = tuple[int, ...]
@@ -35,8 +36,8 @@ class ScikitWrapper(BaseModel):
 
     Parameters
     ----------
-    estimator : sklearn estimator
-        Fitted or not; used itself, not cloned.
+    estimator : sklearn estimator or Unmade
+        Fitted or not; used itself, not cloned. One that takes the shape of its input is made by `build`.
     output : str, optional
         The method that gives the output; by default the first of `transform`, `predict_proba` and `predict`
         that the estimator has.
@@ -50,7 +51,13 @@ class ScikitWrapper(BaseModel):
     Raises
     ------
     ModelError
-        If the estimator has no such method.
+        If it is no estimator, or has no such method.
+
+    Examples
+    --------
+    >>> from sklearn.svm import SVC
+    >>> ScikitWrapper(SVC(), output="decision_function").output
+    'decision_function'
     """
 
     backend: ClassVar[str] = "sklearn"
@@ -64,23 +71,33 @@ class ScikitWrapper(BaseModel):
         written: Config | None = None,
         label: str = "",
     ) -> None:
-        self.estimator = estimator
-        self.label = label
+        self.label = label or None
         self.chosen_output = output
-        self.output = output_method(estimator, output, node=label)
+        self.output = output
         self._declared = declared
         self._written = written
-        self._open_parameters = open_parameters(estimator)
-        self._overwrites = overwrites_inputs(estimator)
+        self._unmade = estimator if isinstance(estimator, Unmade) else None
         self._seed = 0
         self._initial: dict[str, Any] | None = None
         self._input_shape: Shape | None = None
         self._promised: Shape | None = None
         self._seen: Shape | None = None
+        self.estimator: Any = None
+        if self._unmade is None:
+            self._adopt(estimator)
+
+    def _adopt(self, estimator: Any) -> None:
+        _require_estimator(estimator, self.label)
+        self.estimator = estimator
+        self.output = output_method(estimator, self.chosen_output, node=self.label)
+        self._open_parameters = open_parameters(estimator)
+        self._overwrites = overwrites_inputs(estimator)
 
     def build(self, input_shape: Shape, output_shape: Shape | None = None, *, seed: int = 0) -> None:
         """Fix the width of the input and what the parameters tell of the output; fits nothing."""
         n_features = n_features_of(tuple(input_shape), node=self.label)
+        if self._unmade is not None and self.estimator is None:
+            self._adopt(self._unmade.made_for(tuple(input_shape)))
         fitted_for = getattr(self.estimator, "n_features_in_", n_features) if self.is_fitted else n_features
         if fitted_for != n_features:
             raise ShapeError(
@@ -120,12 +137,12 @@ class ScikitWrapper(BaseModel):
     @property
     def can_learn(self) -> bool:
         """Whether the estimator has `partial_fit`."""
-        return hasattr(self.estimator, "partial_fit")
+        return self._may_have("partial_fit")
 
     @property
     def can_fit(self) -> bool:
         """Whether the estimator has `fit`."""
-        return hasattr(self.estimator, "fit")
+        return self._may_have("fit")
 
     @property
     def is_fitted(self) -> bool:
@@ -135,6 +152,8 @@ class ScikitWrapper(BaseModel):
 
         if not self.can_fit:
             return True
+        if self.estimator is None:
+            return False
         try:
             check_is_fitted(self.estimator)
         except NotFittedError:
@@ -144,7 +163,9 @@ class ScikitWrapper(BaseModel):
     @property
     def needs_classes(self) -> bool:
         """Whether `partial_fit` must be told all classes beforehand."""
-        return self.can_learn and "classes" in inspect.signature(self.estimator.partial_fit).parameters
+        if self.estimator is None or not self.can_learn:
+            return False
+        return "classes" in inspect.signature(self.estimator.partial_fit).parameters
 
     @property
     def native(self) -> Any:
@@ -198,9 +219,10 @@ class ScikitWrapper(BaseModel):
 
     def variables(self) -> tuple[VariableSpec, ...]:
         """List the fitted arrays that scikit-learn shows (``components_`` and the like), sorted by name."""
+        known = {} if self.estimator is None else vars(self.estimator)
         return tuple(
             VariableSpec(name, "buffer", value.shape, value.dtype.name)
-            for name, value in sorted(vars(self.estimator).items())
+            for name, value in sorted(known.items())
             if isinstance(value, np.ndarray) and name.endswith("_")
         )
 
@@ -210,8 +232,7 @@ class ScikitWrapper(BaseModel):
             config = {"backend": self.backend, **copy.deepcopy(self._written)}
         else:
             with self._located():
-                name, kwargs = name_of(type(self.estimator)), arguments_of(self.estimator)
-            config = {"model": name, "backend": self.backend, "kwargs": kwargs}
+                config = {"backend": self.backend, **self._own_config()}
         if self.chosen_output is not None:
             config["kwargs"]["output"] = self.chosen_output
         if self._declared is not None:
@@ -238,9 +259,20 @@ class ScikitWrapper(BaseModel):
         self._seed = seed
         self._seen = None
 
+    def _own_config(self) -> Config:
+        if self._unmade is None:
+            return {"model": name_of(type(self.estimator)), "kwargs": arguments_of(self.estimator)}
+        # Whoever builds it again finds out for which shape.
+        return self._unmade.get_config()
+
     @property
     def _title(self) -> str:
         return type(self.estimator).__name__
+
+    def _may_have(self, method: str) -> bool:
+        if self._unmade is not None and self.estimator is None:
+            return self._unmade.may_have(method)
+        return hasattr(self.estimator, method)
 
     def _agreed(self, promised: Shape | None, output_shape: Shape | None) -> Shape | None:
         declared = self._declared if output_shape is None else tuple(output_shape)
@@ -331,6 +363,18 @@ class ScikitWrapper(BaseModel):
         # Only now: a model that never changes needs no second copy of its values.
         if self._initial is None:
             self._initial = copied_values(vars(self.estimator))
+
+
+def _require_estimator(estimator: Any, label: str | None) -> None:
+    if isinstance(estimator, type) or not (
+        hasattr(estimator, "get_params") and hasattr(estimator, "__dict__")
+    ):
+        raise ModelError(
+            "This is no estimator.",
+            where={"node": label},
+            expected="an object of a class derived from sklearn.base.BaseEstimator",
+            found=repr(estimator),
+        )
 
 
 def _replace(estimator: Any, values: dict[str, Any]) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from mml.errors import ModelError, listed
+from mml.errors import ModelError, did_you_mean, listed
 
 OUTPUTS = ("transform", "predict_proba", "predict", "predict_log_proba", "decision_function", "score_samples")
 """Methods that may give a node's output; the first three in the order of preference."""
 
+_PROBABILITIES = ("predict_proba", "predict_log_proba")
 _ONLY_FITTED = ("fit_transform", "fit_predict", "fit")
 
 
-def output_method(estimator: Any, output: str | None, *, node: str) -> str:
+def output_method(estimator: Any, output: str | None, *, node: str | None) -> str:
     """Return the method that was asked for, or the first of the three preferred ones.
 
     Raises
@@ -38,6 +39,17 @@ def output_method(estimator: Any, output: str | None, *, node: str) -> str:
             where={"node": node},
             expected=f"one of {listed(present)}" if present else "another estimator",
             found=repr(output),
-            hint="Some methods appear only with certain arguments, as in SVC(probability=True).",
+            hint=_mend(output, present),
         )
     return output
+
+
+def _mend(output: str, present: list[str]) -> str:
+    if output in _PROBABILITIES and "predict" in present:
+        return (
+            "Let sklearn/CalibratedClassifierCV(estimator=...) estimate probabilities from it, "
+            "or take another output."
+        )
+    if output in OUTPUTS:
+        return "Take another output; some methods appear only with certain arguments of the estimator."
+    return did_you_mean(output, present)

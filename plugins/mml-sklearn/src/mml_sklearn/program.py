@@ -149,7 +149,9 @@ def _check_trains(call: Call, segment: Segment) -> None:
         raise BackendError(
             "A classifier that learns batch by batch must know all classes beforehand.",
             where={"node": call.node},
-            expected="the classes of the whole split in the segment's options",
+            expected="targets that stand in columns of the data, so that the whole split tells the classes",
+            hint="Name the target columns in the reference that feeds the node; those that a merge joins by "
+            "an axis tell no classes.",
         )
 
 
