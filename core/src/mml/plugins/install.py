@@ -34,12 +34,12 @@ def missing_hint(name_or_module: str) -> str | None:
     names = names or sorted(
         (extra for extra, brought in known.items() if asked in brought), key=lambda one: len(known[one])
     )
-    return pip_install(f"mml[{first_name(names[0], known)}]") if names else None
+    return pip_install(f"mml[{short_name(names[0], known)}]") if names else None
 
 
-def first_name(extra: str, known: Mapping[str, frozenset[str]]) -> str:
-    """Return the first of the extras that bring what this one brings; the others are further names for it."""
-    return next(one for one, brought in known.items() if brought == known[extra])
+def short_name(extra: str, known: Mapping[str, frozenset[str]]) -> str:
+    """Return the shortest of the extras that bring what this one brings: the others are further names."""
+    return min((one for one, brought in known.items() if brought == known[extra]), key=len)
 
 
 def pip_install(requirement: str) -> str:

@@ -11,7 +11,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from mml.cli.doctor.diagnosis import Missing
 from mml.plugins import Finding
-from mml.plugins.install import extras, first_name, pip_install
+from mml.plugins.install import extras, pip_install, short_name
 
 
 def version_of_module(module: str, imported: ModuleType) -> str:
@@ -48,7 +48,7 @@ def missing_extras() -> Iterator[Missing]:
     """Yield the extras of mml that are not, or not wholly, installed; not those that only bundle others."""
     known = extras()
     for extra, brought in sorted(known.items()):
-        if any(other < brought for other in known.values()) or first_name(extra, known) != extra:
+        if any(other < brought for other in known.values()) or short_name(extra, known) != extra:
             continue
         lacks = tuple(sorted(one for one in brought if _version(one) is None))
         if lacks:
