@@ -458,7 +458,7 @@ class TestMasksThatCross:
         return mml.TrainPhase.from_split(label, split=None, sampler=sampler, losses=losses)
 
     def test_are_told_with_what_crosses_and_a_way_out(self):
-        with pytest.raises(DataError, match="masks of several inputs cross") as caught:
+        with pytest.raises(DataError, match="masks of these inputs cross") as caught:
             embedding(self.data()).run_phase(self.phase(self.losses()))
         assert "inputs 'net (anchor), net (" in caught.value.where
         assert "beside 'net (" in caught.value.where
@@ -508,7 +508,7 @@ class TestMasksThatCross:
         def phase(sampler, losses, **settings):
             return mml.TrainPhase.from_split("train", split=None, sampler=sampler, losses=losses, **settings)
 
-        with pytest.raises(DataError, match="masks of several inputs cross") as caught:
+        with pytest.raises(DataError, match="masks of these inputs cross") as caught:
             made.run_phase(phase(sampler, losses))
         assert "inputs 'a, " in caught.value.where
         assert "active_nodes" in caught.value.hint

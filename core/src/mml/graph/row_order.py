@@ -74,7 +74,7 @@ def _crossing(chosen: Sequence[Pair], *, others: Sequence[Pair]) -> DataError:
     """Return the error of masks that no order serves, with the way out that lies at hand."""
     among_roles = len({role for _, role in (*chosen, *others)}) > 1
     return DataError(
-        "The masks of several inputs cross: no order puts the rows first that each loss or merge shares.",
+        "The masks of these inputs cross: no order puts the rows first that each loss or merge shares.",
         where={"inputs": _told(chosen), "beside": _told(others)},
         hint=(
             "Use unmatched='drop' in the sampler, a fallback in its conditions, or a phase for each loss, so "
