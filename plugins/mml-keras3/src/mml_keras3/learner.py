@@ -49,7 +49,7 @@ class Learner:
     def number_names(self) -> tuple[str, ...]:
         """Names of the numbers that an update takes, in the order in which they are sent."""
         if self._number_names is None:
-            self._number_names = tuple(self._coefficients(rate=1.0, step=1))
+            self._number_names = tuple(self.coefficients(rate=1.0, step=1))
         return self._number_names
 
     @property
@@ -93,7 +93,7 @@ class Learner:
             key = tuple(column)
             if key not in known:
                 known[key] = [
-                    list(self._coefficients(rate=rate, step=step).values())
+                    list(self.coefficients(rate=rate, step=step).values())
                     for rate, step in zip(rates, column, strict=True)
                 ]
             made[:, index] = known[key]
@@ -124,7 +124,8 @@ class Learner:
             found = [one * _like(factor, one) for one in found]
         return found
 
-    def _coefficients(self, *, rate: float, step: int) -> Mapping[str, float]:
+    def coefficients(self, *, rate: float, step: int) -> Mapping[str, float]:
+        """Return the numbers of one update."""
         if hasattr(self.rule, "coefficients"):
             found: Mapping[str, float] = self.rule.coefficients(rate=rate, step=step)
             return found

@@ -19,6 +19,7 @@ from mml_keras3.framework import keras
 from mml_keras3.ops import mean
 
 Shape = tuple[int, ...]
+Run = Callable[[Any, bool], Any]
 
 layers, ops = keras.layers, keras.ops
 
@@ -94,9 +95,13 @@ class MLP(keras.Model):
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Map ``(rows, *input_shape)`` to ``(rows, *output_shape)``."""
+        return self.through(inputs, training, _called)
+
+    def through(self, inputs: Any, training: bool, run_of: Callable[[Any], Run]) -> Any:
+        """Run the layers one after the other, each by what `run_of` gives for it."""
         outputs = inputs if len(inputs.shape) == 2 else ops.reshape(inputs, (-1, math.prod(inputs.shape[1:])))
         for part in self.parts:
-            outputs = part(outputs, training=training)
+            outputs = run_of(part)(outputs, training)
         return outputs if len(self.sample_shape) == 1 else ops.reshape(outputs, (-1, *self.sample_shape))
 
 
@@ -166,12 +171,20 @@ class CNN1d(keras.Model):
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Map ``(rows, *input_shape)`` to ``(rows, *output_shape)``."""
+        return self.through(inputs, training, _called)
+
+    def through(self, inputs: Any, training: bool, run_of: Callable[[Any], Run]) -> Any:
+        """Run the layers one after the other, each by what `run_of` gives for it."""
         # Channels go last, where every engine has a kernel for them on the CPU.
         outputs = ops.expand_dims(inputs, -1) if len(inputs.shape) == 2 else ops.swapaxes(inputs, 1, 2)
         for part in self.parts:
-            outputs = part(outputs, training=training)
-        outputs = self.head(mean(outputs, axis=1))
+            outputs = run_of(part)(outputs, training)
+        outputs = run_of(self.head)(mean(outputs, axis=1), training)
         return outputs if len(self.sample_shape) == 1 else ops.reshape(outputs, (-1, *self.sample_shape))
+
+
+def _called(part: Any) -> Run:
+    return lambda inputs, training: part(inputs, training=training)
 
 
 def _dense(width: int, size: int, dtype: str | None) -> Any:

@@ -15,6 +15,7 @@ from mml.errors import BackendError
 from mml_keras3 import random_state
 from mml_keras3.base_model import KerasBaseModel
 from mml_keras3.calls import CompiledCall, CompiledLoss, compile_calls, compile_losses
+from mml_keras3.engines import engine
 from mml_keras3.learner import Learner, Parameter
 from mml_keras3.structure import NamedVariable, named_variables
 
@@ -111,6 +112,10 @@ class StepPlan:
         }
         return list(found.values())
 
+    def labels_of(self, division: Division) -> str:
+        """Return the labels of a division's losses, for messages."""
+        return ", ".join(self.segment.losses[number].label for number, _ in division.losses)
+
     def _divided(self, live: tuple[bool, ...]) -> Division:
         scored = [number for number, loss in enumerate(self.losses) if live[loss.rows]]
         keys = self.segment.reached_by(_picked(self.segment.losses, scored))
@@ -145,7 +150,8 @@ class StepPlan:
             for one in named
             if one.role == "random"
         }
-        return [*states.values(), random_state.own_generator().state]
+        shared = [random_state.own_generator().state] if engine().draws_globally else []
+        return [*states.values(), *shared]
 
     def _refuse_shared(self, learning: frozenset[str]) -> None:
         """Refuse a variable that two nodes hold and that not the same optimizer steps for both."""

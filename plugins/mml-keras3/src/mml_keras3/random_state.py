@@ -88,6 +88,8 @@ def generator_states(seeds: np.ndarray, count: int) -> np.ndarray:
     ndarray of uint32, shape (steps, count, 2)
         SplitMix64 over seed and generator; the high bit is left out, which not every engine has.
     """
+    if not count:
+        return np.zeros((len(seeds), 0, 2), dtype=np.uint32)
     streams = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     mixed = seeds.astype(np.uint64)[:, None] + streams
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

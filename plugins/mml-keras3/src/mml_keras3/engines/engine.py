@@ -31,11 +31,26 @@ class Runner(Protocol):
 
 
 class Engine(Protocol):
-    """One of the frameworks that Keras runs on."""
+    """One of the frameworks that Keras runs on.
+
+    Attributes
+    ----------
+    name : str
+    devices : tuple of str
+    has_compiler : bool
+        Whether a segment may ask for the engine's optimising compiler.
+    has_float64 : bool
+        Whether Keras computes in float64 on it, where a model asks for that.
+    draws_globally : bool
+        Whether models can draw from Keras' global seed generator inside a program.
+    ops : ArrayOps
+    """
 
     name: ClassVar[str]
     devices: tuple[str, ...]
     has_compiler: ClassVar[bool]
+    has_float64: bool
+    draws_globally: ClassVar[bool]
     ops: Any
 
     def to_array(self, array: np.ndarray, *, device: str | None = None) -> Any:

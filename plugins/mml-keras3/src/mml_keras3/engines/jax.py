@@ -31,9 +31,11 @@ class JaxEngine:
 
     name: ClassVar[str] = "jax"
     has_compiler: ClassVar[bool] = True
+    draws_globally: ClassVar[bool] = False
     ops = KerasOps()
 
     def __init__(self) -> None:
+        self.has_float64 = self.program_dtype(np.dtype(np.float64)) == np.float64
         self.devices = tuple(dict.fromkeys(["cpu", *(_kind(one) for one in jax.devices())]))
 
     # --- arrays ----------------------------------------------------------------------------------------

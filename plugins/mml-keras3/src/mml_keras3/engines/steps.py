@@ -213,11 +213,7 @@ class StepFunction:
             return
         raise LossError(
             "No gradient flows from the losses back to what learns.",
-            where={
-                "loss": ", ".join(
-                    self.plan.segment.losses[number].label for number, _ in self.division.losses
-                )
-            },
+            where={"loss": self.plan.labels_of(self.division)},
             expected="a loss made of differentiable operations on the outputs",
             found="values cut off from the outputs, as by stop_gradient(), argmax() or NumPy",
             hint="Compute it with keras.ops or the engine's own; what is only to be watched is a metric.",

@@ -29,6 +29,8 @@ class TensorflowEngine:
 
     name: ClassVar[str] = "tensorflow"
     has_compiler: ClassVar[bool] = True
+    has_float64: bool = True
+    draws_globally: ClassVar[bool] = True
     ops = KerasOps()
 
     def __init__(self) -> None:
