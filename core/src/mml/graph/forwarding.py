@@ -8,6 +8,7 @@ import numpy as np
 
 from mml.backends import NumpyOps
 from mml.errors import GraphError, ShapeError, did_you_mean
+from mml.graph.given_arrays import inputs_of
 from mml.graph.nodes import ComputeNode, MergeNode, ModelNode
 from mml.graph.references import ModelIOReference
 from mml.graph.topology import with_ancestors
@@ -65,12 +66,7 @@ def _cast(array: np.ndarray, dtype: str | None) -> np.ndarray:
 
 
 def _check_names(nodes: Mapping[str, ComputeNode], inputs: Mapping[str, np.ndarray]) -> None:
-    known = [
-        _input_name(node, number)
-        for node in nodes.values()
-        for number, reference in enumerate(node.upstream)
-        if not isinstance(reference, ModelIOReference)
-    ]
+    known = inputs_of(nodes)
     if not isinstance(inputs, Mapping):
         raise GraphError(
             "A graph runs forward on arrays.",

@@ -24,9 +24,10 @@ from mml.graph.nodes.registry import node_from_config
 from mml.graph.optimizers.optimizer import Optimizer, as_optimizer
 from mml.graph.plan import Plan, Request
 from mml.graph.planner import Planner
-from mml.graph.registration import move_in
+from mml.graph.registration import is_known, move_in
 from mml.graph.run_lock import RunLock
 from mml.graph.states import GraphStates
+from mml.graph.steppable import Steppable
 from mml.graph.topology import heads, labels_of, ordered, tails
 from mml.protocols import Config, State
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 DEFAULT_LABEL = "model-graph"
 
 
-class ModelGraph(Mutable, Described):
+class ModelGraph(Mutable, Steppable, Described):
     """A directed acyclic graph of models and merges.
 
     Parameters
@@ -87,6 +88,7 @@ class ModelGraph(Mutable, Described):
         self.run_lock = RunLock()
         self.context = ExperimentContext.active()
         self._seed = 0
+        self._n_steps = 0
         self._wire()
         # The default label is nobody's claim: a second graph without a label of its own clashes with no one.
         if label != DEFAULT_LABEL or DEFAULT_LABEL not in ExperimentContext.active():
@@ -98,7 +100,8 @@ class ModelGraph(Mutable, Described):
         What a mutation adds or removes is registered or removed there from then on. Labels that the process
         default context holds become free again. Entering again takes in what was made meanwhile.
         """
-        move_in(context, nodes=(self, *self._nodes.values()), references=self.references)
+        nodes = (self, *self._nodes.values())
+        move_in(context, nodes=nodes, references=self.references, home=self.context)
         self.context = context
 
     @property
@@ -139,6 +142,11 @@ class ModelGraph(Mutable, Described):
         ]
         return tuple(dict.fromkeys(found))
 
+    def _looked_up_in(self) -> ExperimentContext:
+        """Return where FeatureSets are looked up: the active context if it knows them, else the own one."""
+        active = ExperimentContext.active()
+        return active if all(is_known(one, active) for one in self.references) else self.context
+
     @property
     def is_built(self) -> bool:
         """Whether every node is ready to run."""
@@ -154,7 +162,8 @@ class ModelGraph(Mutable, Described):
         seed : int, optional
             Each declared model draws its initial values from the stream of its label under this seed.
         context : ExperimentContext, optional
-            Where FeatureSets are looked up; the active one where left out.
+            Where FeatureSets are looked up; the active one where left out, if it knows them, else the one
+            that the graph is at home in.
 
         Raises
         ------
@@ -164,7 +173,8 @@ class ModelGraph(Mutable, Described):
         if seed is not None:
             self._seed = seed
         try:
-            build_nodes(self._nodes, seed=self._seed, context=context)
+            found = self._looked_up_in() if context is None else context
+            build_nodes(self._nodes, seed=self._seed, context=found)
         except MMLError as error:
             raise error.located({"graph": self.label}) from error.__cause__
         return self
@@ -235,6 +245,7 @@ class ModelGraph(Mutable, Described):
 
     def reset(self, *, seed: int | None = None) -> None:
         """Return every model to its initial values and every optimizer to its first step."""
+        self._n_steps = 0
         if seed is not None:
             self._seed = seed
         for node in self._model_nodes(None):

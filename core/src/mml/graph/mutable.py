@@ -48,6 +48,10 @@ class Mutable(ExperimentNode, ABC):
     _seed: int
 
     @abstractmethod
+    def _looked_up_in(self) -> ExperimentContext:
+        """Return where FeatureSets are looked up."""
+
+    @abstractmethod
     def optimizers(self) -> dict[str, Optimizer]:
         """Return all optimizers."""
 
@@ -201,7 +205,7 @@ class Mutable(ExperimentNode, ABC):
             self.context.remove(removed.uuid)
         if added is not None:
             read = [one for one in added.upstream if isinstance(one, FeatureSetReference)]
-            move_in(self.context, nodes=[added], references=read)
+            move_in(self.context, nodes=[added], references=read, home=self.context)
 
     def _built(self, nodes: dict[str, ComputeNode], change: Change, *, rebuild: bool) -> tuple[str, ...]:
         """Build the new node where the graph was built; return the labels of those that were built again."""
@@ -209,11 +213,6 @@ class Mutable(ExperimentNode, ABC):
             return ()
         new = () if change.added is None else (change.added.label,)
         return build_through(nodes, new=new, seed=self._seed, context=self._looked_up_in(), rebuild=rebuild)
-
-    def _looked_up_in(self) -> ExperimentContext:
-        """Return where FeatureSets are looked up: where one is, else where the graph is at home."""
-        active = ExperimentContext.active()
-        return self.context if active is ExperimentContext.process_default() else active
 
     def _wire(self) -> None:
         """Tell every node who reads from it."""

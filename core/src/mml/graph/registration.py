@@ -14,6 +14,7 @@ def move_in(
     *,
     nodes: Iterable[ExperimentNode],
     references: Iterable[FeatureSetReference],
+    home: ExperimentContext,
 ) -> None:
     """Register nodes and the FeatureSets that they read in a context; free their labels in the default one.
 
@@ -23,7 +24,8 @@ def move_in(
         Where they go.
     nodes : iterable of ExperimentNode
     references : iterable of FeatureSetReference
-        Looked up in the active context.
+        Looked up in the active context, else where the graph was at home before.
+    home : ExperimentContext
 
     Raises
     ------
@@ -36,8 +38,9 @@ def move_in(
         if context.find(node.uuid) is None:
             context.register(node)
     for reference in references:
-        if not _is_known(reference, context) and _is_known(reference, active):
-            context.register(reference.resolve(active))
+        knowing = [one for one in (context, active, home) if is_known(reference, one)]
+        if knowing and knowing[0] is not context:
+            context.register(reference.resolve(knowing[0]))
     if active is not ExperimentContext.process_default() or active is context:
         return
     for node in context.nodes():
@@ -45,7 +48,7 @@ def move_in(
             active.release(node)
 
 
-def _is_known(reference: FeatureSetReference, context: ExperimentContext) -> bool:
+def is_known(reference: FeatureSetReference, context: ExperimentContext) -> bool:
     """Whether a FeatureSet exists there; it may be made later, and whoever needs it says what is missing."""
     try:
         reference.resolve(context)

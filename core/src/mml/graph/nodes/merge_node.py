@@ -74,6 +74,11 @@ class MergeNode(ComputeNode):
         return self._input_shapes is not None
 
     @property
+    def input_shapes(self) -> tuple[Shape, ...] | None:
+        """Shapes of one sample of each upstream, None before they are known."""
+        return self._input_shapes
+
+    @property
     def output_shape(self) -> Shape | None:
         """Shape of one merged sample."""
         return self._output_shape
