@@ -15,7 +15,7 @@ from mml.plugins import get_manager
 FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "sklearn", "skops", "lightning", "skorch")
 
 
-@pytest.mark.parametrize("name", [*FRAMEWORKS, "mml_torch", "mml_tf", "mml_sklearn"])
+@pytest.mark.parametrize("name", [*FRAMEWORKS, "mml_torch", "mml_tf", "mml_keras3", "mml_sklearn"])
 def test_no_framework_and_no_plugin_is_importable_here(name):
     assert importlib.util.find_spec(name) is None, f"{name} is installed: run this with `tox run -e core`"
 

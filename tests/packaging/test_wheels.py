@@ -17,10 +17,16 @@ FOLDERS = {
     "mml-conformance": "conformance",
     "mml-torch": "plugins/mml-torch",
     "mml-tf": "plugins/mml-tf",
+    "mml-keras3": "plugins/mml-keras3",
     "mml-sklearn": "plugins/mml-sklearn",
 }
 # What a plugin needs to run, as its users would call it.
-FRAMEWORKS = {"mml-torch": "torch", "mml-tf": "tensorflow", "mml-sklearn": "scikit-learn"}
+FRAMEWORKS = {
+    "mml-torch": "torch",
+    "mml-tf": "tensorflow",
+    "mml-keras3": "keras",
+    "mml-sklearn": "scikit-learn",
+}
 # Where an entry point is not called as its distribution: what its components are called.
 PLUGINS = {"mml-tf": "tensorflow"}
 every_distribution = pytest.mark.parametrize("name", FOLDERS)
@@ -89,6 +95,7 @@ def test_core_requires_no_framework_and_few_things_at_all(wheels):
         ("torch", {"mml-torch"}),
         ("tf", {"mml-tf"}),
         ("tensorflow", {"mml-tf"}),
+        ("keras3", {"mml-keras3"}),
         ("sklearn", {"mml-sklearn"}),
         ("all", {"mml-torch", "mml-sklearn"}),
         ("plots", {"matplotlib"}),

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mml_keras3.engines.direct import direct_call
 from mml_keras3.framework import keras
-from mml_keras3.ops import KerasOps
+from mml_keras3.engines.torch_ops import TorchOps
 
 if TYPE_CHECKING:
     from mml_keras3.engines.engine import Runner
@@ -28,7 +28,7 @@ class TorchEngine:
     has_compiler: ClassVar[bool] = False
     has_float64: bool = False
     draws_globally: ClassVar[bool] = True
-    ops = KerasOps()
+    ops = TorchOps()
 
     def __init__(self) -> None:
         self.devices = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
