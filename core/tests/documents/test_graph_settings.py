@@ -7,6 +7,7 @@ import pytest
 
 import mml
 from mml.documents import ExperimentDocument
+from mml.documents.json_schema import json_schema
 from mml.errors import DocumentError
 
 TEXT = """
@@ -65,5 +66,38 @@ def test_every_merge_is_written_by_name_and_trains(folder, merge, kind, shape):
 def test_a_merge_that_cannot_be_made_is_told_at_its_place(folder, merge, place, told):
     with pytest.raises(DocumentError) as caught:
         document(folder, merge).build()
+    assert place in str(caught.value)
+    assert told in str(caught.value)
+
+
+def with_graph(folder, **settings):
+    text = TEXT.replace("MERGE", "sum")
+    for old, new in settings.items():
+        text = text.replace({"optimizer": "optimizer: {sgd: {lr: 0.1}}"}[old], new)
+    return ExperimentDocument.from_text(text, folder=folder)
+
+
+def test_a_compiler_and_a_precision_can_be_asked_for(folder):
+    text = "jit_compile: true\n  optimizer: {sgd: {lr: 0.1, precision: bf16}}"
+    experiment = with_graph(folder, optimizer=text).build()
+    assert experiment.graph.jit_compile is True
+    assert experiment.graph.optimizer.precision == "bf16"
+    assert with_graph(folder).build().graph.jit_compile is False
+    graph = json_schema()["$defs"]["GraphSpec"]["properties"]
+    assert graph["jit_compile"] == {"type": "boolean", "default": False}
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "told"),
+    [
+        ("jit_compile: maybe", "graph.jit_compile", "true or false"),
+        ("jit_compiled: true", "graph.jit_compiled", "jit_compile"),
+        ("optimizer: {sgd: {precision: bf61}}", "graph.optimizer.sgd", "bf16"),
+        ("optimizer: {sgd: {precision: 16}}", "graph.optimizer.sgd.precision", "text"),
+    ],
+)
+def test_a_wrong_setting_of_the_graph_is_told_at_its_place(folder, text, place, told):
+    with pytest.raises(DocumentError) as caught:
+        with_graph(folder, optimizer=text).build()
     assert place in str(caught.value)
     assert told in str(caught.value)

@@ -314,6 +314,9 @@ def test_forward_is_numpys_own():
     np.testing.assert_allclose(found["both"], joined, rtol=1e-5)
     np.testing.assert_allclose(found["head"], expected, rtol=1e-4)
     assert list(graph.forward({"b": u}, active_nodes=["b"])) == ["b"]
+    assert list(graph.forward({"b": u}, active_nodes="b")) == ["b"]
+    assert list(graph.forward({"b": u}, active_nodes=b)) == ["b"]
+    assert list(graph.forward({"a": x, "b": u}, active_nodes=["both", b])) == ["both", "b"]
     assert list(graph.forward({"a": x, "b": u}, active_nodes=["head"])) == ["head"]
 
 

@@ -183,7 +183,7 @@ class Builder:
         nodes = [self._node(label, one, uuids) for label, one in spec.nodes.items()]
         optimizer = None if spec.optimizer is None else self._called(Optimizer, spec.optimizer)
         with self._at("graph"):
-            return ModelGraph(nodes, optimizer=optimizer, label=spec.label)
+            return ModelGraph(nodes, optimizer=optimizer, jit_compile=spec.jit_compile, label=spec.label)
 
     def _node(self, label: str, spec: ModelNodeSpec | MergeNodeSpec, uuids: dict[str, str]) -> ComputeNode:
         path = ("graph", "nodes", label)

@@ -123,6 +123,7 @@ class GraphSpec(Section, frozen=True, kw_only=True):
 
     nodes: dict[str, NodeSpec]
     optimizer: OptimizerUse | None = None
+    jit_compile: bool = False
     label: str = "model-graph"
 
 

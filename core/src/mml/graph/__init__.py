@@ -14,7 +14,9 @@ from mml.graph.nodes import (
     SumNode,
 )
 from mml.graph.optimizers import Optimizer
+from mml.graph.outline import Outline
 from mml.graph.references import ModelIOReference
+from mml.graph.steppable import StepOutcome
 
 __all__ = [
     "AppliedLoss",
@@ -29,6 +31,8 @@ __all__ = [
     "ModelIOReference",
     "ModelNode",
     "Optimizer",
+    "Outline",
     "StackNode",
+    "StepOutcome",
     "SumNode",
 ]

@@ -195,7 +195,10 @@ class ModelGraph(Mutable, Steppable, Described):
         self.build(context=context)
 
     def forward(
-        self, inputs: Mapping[str, np.ndarray] | np.ndarray, *, active_nodes: Iterable[str] | None = None
+        self,
+        inputs: Mapping[str, np.ndarray] | np.ndarray,
+        *,
+        active_nodes: str | GraphNode | Iterable[str | GraphNode] | None = None,
     ) -> dict[str, np.ndarray]:
         """Run the graph in inference mode on arrays.
 
@@ -203,8 +206,8 @@ class ModelGraph(Mutable, Steppable, Described):
         ----------
         inputs : mapping of str to ndarray, or ndarray
             By head node, an array ``(rows, *input_shape)``; a lone array for a graph with one head.
-        active_nodes : iterable of str, optional
-            The nodes whose outputs are wanted; what they depend on runs too. All where left out.
+        active_nodes : str, node, or iterable of them, optional
+            The nodes whose outputs are wanted; what they depend on runs too, and no other. All where left out.
 
         Returns
         -------
@@ -219,7 +222,11 @@ class ModelGraph(Mutable, Steppable, Described):
                     expected=f"a mapping with {list(self.head_nodes)}",
                 )
             inputs = {self.head_nodes[0]: inputs}
-        return forward_arrays(self._nodes, inputs, active_nodes)
+        try:
+            active = None if active_nodes is None else labels_of(active_nodes)
+            return forward_arrays(self._nodes, inputs, active)
+        except MMLError as error:
+            raise error.located({"graph": self.label}) from error.__cause__
 
     def freeze(self, labels: str | GraphNode | Iterable[str | GraphNode] | None = None) -> None:
         """Freeze model nodes, given by label or themselves; all where none are given."""
