@@ -207,7 +207,7 @@ class ModelGraph(Mutable, Steppable, Described):
         inputs : mapping of str to ndarray, or ndarray
             By head node, an array ``(rows, *input_shape)``; a lone array for a graph with one head.
         active_nodes : str, node, or iterable of them, optional
-            The nodes whose outputs are wanted; what they depend on runs too, and no other. All where left out.
+            The nodes whose outputs are wanted; what they depend on runs too. All where left out.
 
         Returns
         -------
