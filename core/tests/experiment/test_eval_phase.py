@@ -12,7 +12,7 @@ from mml.errors import ConfigError, DataError, MMLError, PhaseError, ResultError
 from mml.experiment.callbacks import OutputMetric
 from mml.experiment.metrics import Accuracy
 
-from .toy import digest, experiment, in_own_context, mse, training, validation
+from .toy import digest, experiment, in_own_context, mse, rows, training, validation
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +113,20 @@ class TestMetrics:
         with pytest.raises(PhaseError, match="several nodes") as caught:
             made.preview_phase(validation(losses=[mse(), norm], metrics=["mae"]))
         assert "node=" in caught.value.hint
+
+    def test_are_of_the_last_node_that_is_active(self):
+        data, nodes = rows(), []
+        for label in ("trunk", "other"):
+            model = mml.Model("reference/mlp", hidden=[4], output_shape=1)
+            nodes.append(mml.ModelNode(label, model, data.reference(features="x", targets="y")))
+        nodes.append(mml.ModelNode("head", mml.Model("reference/mlp", hidden=[], output_shape=1), nodes[0]))
+        several = mml.Experiment("toy", mml.ModelGraph(nodes))
+        with pytest.raises(PhaseError, match="several nodes"):
+            several.run_phase(validation(losses=[], metrics=["mae"]))
+        for active, node in ((["head"], "head"), (["trunk", "head"], "head"), (["trunk"], "trunk")):
+            results = several.run_phase(validation(losses=[], metrics=["mae"], active_nodes=active))
+            errors = results.stacked_tensors(node) - data["val"].get_targets("y")
+            assert results.metric_store.latest("eval_mae") == pytest.approx(np.abs(errors).mean(), rel=1e-6)
 
     @pytest.mark.parametrize("reducer", ["mean", "sum"])
     @pytest.mark.parametrize("batch_size", [1, 4, 1000])

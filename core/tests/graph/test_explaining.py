@@ -158,6 +158,17 @@ def test_nodes_that_learn_without_gradients_or_not_at_all():
     assert "The graph's optimizer is Optimizer('sgd')." in single.explain()
 
 
+def test_gradients_pass_through_frozen_nodes_of_backends_that_have_them_only():
+    rows = data()
+    below = toy.dense("below", rows.reference(features="x", targets="y"), 3)
+    between = toy.foreign("between", below)
+    graph = mml.ModelGraph([below, between, toy.dense("above", between)], optimizer="sgd")
+    graph.freeze(["below", "between"])
+    lines = [line.strip() for line in graph.explain().splitlines()]
+    assert "Frozen by the user: below; gradients pass through, values stay." in lines
+    assert "Frozen by the user: between." in lines
+
+
 def test_own_optimizers_are_told():
     rows = data()
     a = toy.dense("a", rows.reference(features="x"), optimizer=mml.Optimizer("sgd", lr=0.1))

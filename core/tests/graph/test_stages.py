@@ -191,6 +191,8 @@ def test_learning_on_both_sides_of_a_border_is_refused_with_the_way_out():
     message = str(caught.value)
     assert "['below'] on 'reference'" in message
     assert "['above'] on 'reference'" in message
+    assert "gradients stop between 'below' (reference) and 'between' (numpy)" in message
+    assert "gradients stop between 'between' (numpy) and 'above' (reference)" in message
     assert "torn" in message
     assert "active_nodes" in message
     graph.freeze(["below"])
@@ -302,14 +304,19 @@ def test_stage_wise_a_loss_further_down_does_not_reach_up():
     with pytest.raises(PhaseError, match="reached by no loss") as caught:
         planned(graph, "c")
     assert "'a'" in str(caught.value)
+    assert "gradients stop between 'a' and 'b', which are separate stages" in caught.value.found
+    assert "give the graph an optimizer" in caught.value.hint
 
 
-def test_a_loss_behind_a_border_does_not_reach_up_either():
+def test_a_loss_behind_a_border_does_not_reach_up_either_and_the_border_is_named():
     rows = toy.data()
     a = toy.dense("a", toy.reference(rows))
-    graph = mml.ModelGraph([a, toy.foreign("behind", a)], optimizer="sgd")
-    with pytest.raises(PhaseError, match="reached by no loss"):
+    b = toy.dense("b", a)
+    graph = mml.ModelGraph([a, b, toy.foreign("behind", b)], optimizer="sgd")
+    with pytest.raises(PhaseError, match="reached by no loss") as caught:
         planned(graph, "behind")
+    assert "gradients stop between 'b' (reference) and 'behind' (numpy)" in caught.value.found
+    assert "give the graph an optimizer" not in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mml.backends import get_backend
 from mml.errors import MMLError
 from mml.graph.outline import BorderOutline, ColumnOutline, Outline, StageOutline
 
@@ -62,11 +63,19 @@ def _border(border: BorderOutline, outline: Outline) -> str:
 def _frozen(outline: Outline) -> Iterator[str]:
     for who, words in _FROZEN.items():
         labels = [label for label, by in outline.frozen.items() if by == who]
-        if labels:
-            learning = "; gradients pass through, values stay" if outline.mode == "train" else ""
-            yield f"  Frozen {words}: {', '.join(labels)}{learning}."
-    if outline.to_fit and outline.mode != "fit":
-        yield f"  Not fitted yet: {', '.join(outline.to_fit)}; a FitPhase has to run before."
+        passing = [label for label in labels if outline.mode == "train" and _differentiable(label, outline)]
+        if passing:
+            yield f"  Frozen {words}: {', '.join(passing)}; gradients pass through, values stay."
+        if others := [label for label in labels if label not in passing]:
+            yield f"  Frozen {words}: {', '.join(others)}."
+    to_fit = [label for label in outline.to_fit if label not in outline.batchwise]
+    if to_fit and outline.mode != "fit":
+        yield f"  Not fitted yet: {', '.join(to_fit)}; a FitPhase has to run before."
+
+
+def _differentiable(label: str, outline: Outline) -> bool:
+    backends = {node: stage.backend for stage in outline.stages for node in stage.nodes}
+    return get_backend(backends[label]).capabilities.gradients
 
 
 def _data(outline: Outline) -> Iterator[str]:

@@ -92,11 +92,7 @@ class Planner:
             check_steppable(self.nodes, self.learning, by_gradient=self.staging.learns_by_gradient)
         wanted = self._values_between()
         planned = [*(self._segment(stage, wanted) for stage in self.staging.stages), *self.losses.on_host()]
-        check_reached(
-            [one.segment for one in planned],
-            self.request.losses,
-            by_gradient=self.staging.learns_by_gradient,
-        )
+        check_reached([one.segment for one in planned], self.request.losses, self.staging)
         recorded = [label for label in self.request.record if label in self.routes.roles]
         loss_rows = tuple(self.losses.rows(loss) for loss in self.request.losses)
         aligned = self._aligned()

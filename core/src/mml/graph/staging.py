@@ -6,7 +6,7 @@ be explained before there is data for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mml.backends import Backend, get_backend
 from mml.backends.segment import Mode
@@ -14,7 +14,7 @@ from mml.errors import GraphError, listed
 from mml.graph.losses.applied_loss import AppliedLoss
 from mml.graph.nodes import ComputeNode
 from mml.graph.stages import Stage, cut_into_stages, merge_labels, node_backends, sorted_by, with_reads
-from mml.graph.topology import upstream_labels
+from mml.graph.topology import upstream_labels, with_ancestors
 
 
 class Staging:
@@ -94,14 +94,31 @@ class Staging:
         """
         holding = self.holding()
         if len(holding) > 1:
-            places = "; ".join(f"{list(labels)} on {backend!r}" for backend, labels in holding)
+            places = [f"{list(labels)} on {backend!r}" for backend, labels in holding]
+            places += [self.told(*one) for one in self._crossings_between_learners()]
             raise GraphError(
                 "The graph's optimizer cannot train all learning nodes in one backward pass: gradients stop "
                 "where values cross from one backend to another.",
-                found=places,
+                found="; ".join(places),
                 hint="Give each of these nodes an optimizer of its own and the graph none, freeze one side, "
                 "or train them in phases of their own through active_nodes.",
             )
+
+    def told(self, up: str, down: str) -> str:
+        """Say that gradients stop at an edge between two stages, and why."""
+        if self.backends[up] == self.backends[down]:
+            return f"gradients stop between {up!r} and {down!r}, which are separate stages"
+        sides = [f"{one!r} ({self.backends[one]})" for one in (up, down)]
+        return f"gradients stop between {' and '.join(sides)}"
+
+    def _crossings_between_learners(self) -> Iterator[tuple[str, str]]:
+        """Yield the edges from one backend to another with a node that learns together above and below."""
+        above = {label: bool(self.together & with_ancestors(self.nodes, [label])) for label in self.order}
+        below = set().union(*(with_ancestors(self.nodes, [label]) for label in self.together))
+        for down in self.order:
+            for up in upstream_labels(self.nodes[down]):
+                if self.backends[up] != self.backends[down] and above[up] and down in below:
+                    yield up, down
 
     def check_compiler(self) -> None:
         """Refuse `jit_compile` where nothing that runs has a compiler.

@@ -130,7 +130,7 @@ class OutputMetric(EvaluationMetric):
     metric : Metric, str
         The metric or its registered name.
     node : str, optional
-        The node; the one that the losses are on, else the graph's last one, where left out.
+        The node; where left out, the one that the losses are on, else the last one that is active.
     name : str, optional
         Name in full; ``<prefix><metric>`` where left out.
     """
@@ -171,7 +171,7 @@ class OutputMetric(EvaluationMetric):
     def _node(self, phase: EvalPhase, tails: tuple[str, ...]) -> str:
         if self.node is not None:
             return str(self.node)
-        candidates = tuple(dict.fromkeys(loss.on for loss in phase.losses)) or tails
+        candidates = tuple(dict.fromkeys(loss.on for loss in phase.losses)) or _last_active(phase, tails)
         if len(candidates) != 1:
             raise PhaseError(
                 f"The metric {self.metric.name!r} fits several nodes.",
@@ -193,6 +193,13 @@ class OutputMetric(EvaluationMetric):
         """Return metric, node and name."""
         settings = self.metric.get_config()
         return {"metric": settings.pop("metric"), "settings": settings, "node": self.node, "name": self.name}
+
+
+def _last_active(phase: EvalPhase, tails: tuple[str, ...]) -> tuple[str, ...]:
+    active = phase.active_nodes
+    if active is None:
+        return tails
+    return tuple(one for one in tails if one in active) or tuple(active)
 
 
 def _sum_over_rows(results: EvalResults, label: str) -> float:
