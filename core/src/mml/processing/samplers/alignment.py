@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from mml.data import FeatureSetView
 from mml.data.schema import RAW
@@ -107,6 +106,8 @@ def _column(view: FeatureSetView, column: str) -> Any:
             where={"view": view.label},
             found=str(values.type),
         )
+    import pyarrow.compute as pc  # here: it takes longer to import than all of MML
+
     missing = np.asarray(pc.is_null(values, nan_is_null=not text))
     if missing.any():
         raise SamplerError(

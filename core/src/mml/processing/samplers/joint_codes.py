@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from mml.errors import SamplerError
 
@@ -47,6 +46,8 @@ def joint_codes(column: str, values: tuple[Any, Any], labels: tuple[str, str]) -
         )
     first, second = values
     if not isinstance(first, np.ndarray):
+        import pyarrow.compute as pc  # here: it takes longer to import than all of MML
+
         encoded = pc.dictionary_encode(pa.chunked_array([first, second])).unify_dictionaries()
         return np.concatenate([np.asarray(chunk.indices, dtype=np.int64) for chunk in encoded.chunks])
     if first.dtype == second.dtype or (first.dtype.kind == second.dtype.kind and kinds[0] == "numbers"):
