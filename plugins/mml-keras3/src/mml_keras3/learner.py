@@ -6,7 +6,7 @@ own count of updates is computed here in float64, once a range, and sent to the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +40,9 @@ class Learner:
         self.rule = optimizer.rule
         self.parameters = list(parameters)
         self.variables = [one.variable for one in parameters]
-        self._makers = [self._maker(one.variable) for one in parameters]
+        bind = getattr(optimizer.rule, "bound_to", None)
+        self._bound = None if bind is None else [bind(one) for one in self.variables]
+        self._makers = [self._maker(place) for place in range(len(self.parameters))]
         self._shapes: list[dict[str, tuple[int, ...]]] | None = None
         self._slot_names: tuple[str, ...] | None = None
         self._number_names: tuple[str, ...] | None = None
@@ -56,7 +58,7 @@ class Learner:
     def slot_names(self) -> tuple[str, ...]:
         """Names of the arrays that the rule keeps for each parameter."""
         if self._slot_names is None:
-            self._slot_names = tuple(self._shapes_of(self.variables[0])) if self.variables else ()
+            self._slot_names = tuple(self._shapes_of(0)) if self.variables else ()
         return self._slot_names
 
     def slots(self) -> list[Slots]:
@@ -66,7 +68,7 @@ class Learner:
             store.slots_of(one.name, make) for one, make in zip(self.parameters, self._makers, strict=True)
         ]
         if self._shapes is None:
-            self._shapes = [self._shapes_of(one) for one in self.variables]
+            self._shapes = [self._shapes_of(place) for place in range(len(self.parameters))]
         for one, held, shapes in zip(self.parameters, found, self._shapes, strict=True):
             if not _is_native(held, shapes):
                 make_native(held, shapes, label=one.name)
@@ -100,14 +102,26 @@ class Learner:
         return made
 
     def apply(
-        self, variable: Any, gradient: Any, slots: Mapping[str, Any], numbers: Mapping[str, Any]
+        self, place: int, value: Any, gradient: Any, slots: Mapping[str, Any], numbers: Mapping[str, Any]
     ) -> tuple[Any, dict[str, Any]]:
-        """Return the new value and slots of one parameter; arrays in, arrays out."""
-        if hasattr(self.rule, "apply"):
-            new, moved = self.rule.apply(engine().ops, variable, gradient, slots, numbers)
+        """Return the new value and slots of one parameter; arrays in, arrays out.
+
+        Parameters
+        ----------
+        place : int
+            Which parameter it is; a canonical rule gives the same for all.
+        value, gradient : native array
+        slots : mapping of str to native array
+        numbers : mapping of str to number or native scalar
+            By the names of `number_names`.
+        """
+        if self._bound is not None:
+            new, moved = self._bound[place].apply(value, gradient, slots, numbers)
+        elif hasattr(self.rule, "apply"):
+            new, moved = self.rule.apply(engine().ops, value, gradient, slots, numbers)
         else:
             new, moved = self.rule.update(
-                engine().ops, variable, gradient, slots, rate=numbers["rate"], step=numbers["step"]
+                engine().ops, value, gradient, slots, rate=numbers["rate"], step=numbers["step"]
             )
         return new, dict(moved)
 
@@ -131,13 +145,16 @@ class Learner:
             return found
         return {"rate": rate, STEP: float(step)}
 
-    def _maker(self, variable: Any) -> Any:
-        return lambda: fresh_slots(self.rule, variable)
+    def _maker(self, place: int) -> Callable[[], Mapping[str, Any]]:
+        if self._bound is not None:
+            bound = self._bound[place]
+            return lambda: {STEP: 0, **bound.make_slots()}
+        return lambda: fresh_slots(self.rule.slot_names, self.variables[place])
 
-    def _shapes_of(self, variable: Any) -> dict[str, tuple[int, ...]]:
-        if not hasattr(self.rule, "make_slots"):
-            return dict.fromkeys(self.rule.slot_names, tuple(variable.shape))
-        return {name: tuple(value.shape) for name, value in self.rule.make_slots(variable).items()}
+    def _shapes_of(self, place: int) -> dict[str, tuple[int, ...]]:
+        if self._bound is not None:
+            return {name: tuple(one.shape) for name, one in self._bound[place].kept.items()}
+        return dict.fromkeys(self.rule.slot_names, tuple(self.variables[place].shape))
 
 
 def _like(value: Any, other: Any) -> Any:

@@ -36,6 +36,8 @@ class Division:
         Those with live rows, by their place in the segment.
     learning : frozenset of str
         The nodes that learn.
+    regularized : list of keras.Variable
+        Their parameters that Keras adds a penalty for.
     """
 
     constant: list[CompiledCall]
@@ -43,6 +45,7 @@ class Division:
     idle: list[CompiledCall]
     losses: list[tuple[int, CompiledLoss]]
     learning: frozenset[str]
+    regularized: list[Any]
 
 
 class StepPlan:
@@ -121,13 +124,25 @@ class StepPlan:
         keys = self.segment.reached_by(_picked(self.segment.losses, scored))
         behind = [call for call in self.behind_learning if live[call.rows]]
         reached = [call for call in behind if call.key in keys] if self.trains else behind
+        learning = frozenset(call.node for call in reached if call.learns)
         return Division(
             constant=[call for call in self.constant if live[call.rows]],
             reached=reached,
             idle=[call for call in behind if call not in reached],
             losses=[(number, self.losses[number]) for number in scored],
-            learning=frozenset(call.node for call in reached if call.learns),
+            learning=learning,
+            regularized=self._regularized(learning),
         )
+
+    def _regularized(self, nodes: frozenset[str]) -> list[Any]:
+        found = {
+            id(one.variable): one.variable
+            for node in self.models
+            if node in nodes
+            for one in self.variables[node]
+            if one.variable.trainable and one.variable.regularizer is not None
+        }
+        return list(found.values())
 
     def _parameters(self, nodes: tuple[str, ...], learning: frozenset[str]) -> list[Parameter]:
         found: dict[int, Parameter] = {}

@@ -7,7 +7,7 @@ into them, so that the next program finds it. ``step`` is a Python number, the o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,9 @@ STEP = "step"
 ACCUMULATED = "accumulated"
 
 
-def fresh_slots(rule: Any, variable: Any) -> Mapping[str, Any]:
-    """Return the slots of a Keras variable before its first update: what the rule makes, and a count of 0."""
-    if hasattr(rule, "make_slots"):
-        return {STEP: 0, **rule.make_slots(variable)}
-    return {STEP: 0, **{name: zeros_like(variable) for name in rule.slot_names}}
+def fresh_slots(names: Sequence[str], variable: Any) -> Mapping[str, Any]:
+    """Return the slots of a Keras variable before its first update: zeros of its shape, and a count of 0."""
+    return {STEP: 0, **{name: zeros_like(variable) for name in names}}
 
 
 def waiting_gradient(slots: Slots, variable: Any) -> Any:

@@ -36,6 +36,15 @@ def direct_call(model: Any) -> Run:
     return _direct_layer(model)
 
 
+def layers_that_add_losses(model: Any) -> list[Any]:
+    """Return the layers of a model that may add losses of their own when they are called."""
+    return [
+        layer
+        for layer in layers_of(model)
+        if not _is_keras_own(layer) or layer.activity_regularizer is not None
+    ]
+
+
 def _chain(model: Any) -> Sequence[Any] | None:
     """Return the layers of a sequence of layers, None where it is more than that."""
     if type(model) is not keras.Sequential or model._functional is None:
@@ -71,9 +80,8 @@ def _usual(layer: Any) -> Run:
 
 def _is_plain(layer: Any) -> bool:
     """Whether `call` is all that calling the layer does, for an input of its own dtype."""
-    is_known = type(layer) is BatchNorm or type(layer).__module__.startswith("keras.src.layers.")
     return (
-        is_known
+        _is_keras_own(layer)
         and layer.built
         and not layer._layers
         and layer.activity_regularizer is None
@@ -81,6 +89,12 @@ def _is_plain(layer: Any) -> bool:
         and layer.quantization_mode is None
         and getattr(layer, "_remat_mode", None) is None
     )
+
+
+def _is_keras_own(layer: Any) -> bool:
+    """Whether the class is Keras' or this plugin's, none of which adds losses but by a regularizer."""
+    own = (MLP, CNN1d, BatchNorm)
+    return type(layer) in own or type(layer).__module__.startswith(("keras.src.layers.", "keras.src.models."))
 
 
 def _makes_masks(layer: Any) -> bool:

@@ -19,6 +19,7 @@ from mml.backends import Block, BlockResult, Controls
 from mml.errors import LossError
 from mml_keras3 import convert
 from mml_keras3.engines import engine
+from mml_keras3.engines.direct import layers_that_add_losses
 from mml_keras3.engines.flat import FlatLearner
 from mml_keras3.framework import keras
 from mml_keras3.plan import Division, StepPlan
@@ -49,6 +50,9 @@ class EagerRunner:
         self.device = plan.segment.device
         self.learners = [FlatLearner(one) for one in plan.learners]
         self.generators = [one.value for one in plan.generators]
+        self.adding = {
+            node: layers for node, model in plan.models.items() if (layers := layers_that_add_losses(model))
+        }
         self.missing = torch.full((), torch.nan, device=self.device)
 
     def stage(self, block: Block) -> StagedSteps:
@@ -100,6 +104,15 @@ class EagerRunner:
         return staged.unbind(0)
 
 
+def _taken_losses(layers: Sequence[Any]) -> list[Tensor]:
+    """Return what layers added as losses in their last call, and let none of it stay."""
+    found = [loss for layer in layers for loss in layer._losses]
+    for layer in layers:
+        layer._losses.clear()
+        layer._loss_ids.clear()
+    return found
+
+
 class _EagerRun:
     """A run in progress: what its steps record."""
 
@@ -149,9 +162,14 @@ class _EagerRun:
             with torch.no_grad(), keras.StatelessScope():
                 for call in division.constant:
                     values[call.key] = call.run(values, rows[call.rows], False)
+        penalties: list[Tensor] = []
         for call in division.reached:
             values[call.key] = call.run(values, rows[call.rows], call.learns)
+            if call.learns and call.node in self.runner.adding:
+                penalties += _taken_losses(self.runner.adding[call.node])
         total = self._total(division, values, rows, step)
+        if total is not None:
+            total = self._with_penalties(total, penalties, division, rows, step)
         if division.idle:
             with torch.no_grad(), keras.StatelessScope():
                 for call in division.idle:
@@ -173,6 +191,20 @@ class _EagerRun:
                 value = value * scale
             total = value if total is None else total + value
         self._losses.extend(found)
+        return total
+
+    def _with_penalties(
+        self, total: Tensor, penalties: list[Tensor], division: Division, rows: Sequence[int], step: int
+    ) -> Tensor:
+        """Add what models add as losses of their own: once a window, by the step's share of its rows."""
+        penalties += [one.regularizer(one.value) for one in division.regularized]
+        if not penalties:
+            return total
+        share, window = 1.0, self.controls.accumulated
+        if window is not None:
+            share = max(rows[loss.rows] / max(int(window[step, index]), 1) for index, loss in division.losses)
+        for penalty in penalties:
+            total = total + share * penalty.sum()
         return total
 
     def _more(self, step: int) -> dict[str, Any]:

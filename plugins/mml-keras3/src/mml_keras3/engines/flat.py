@@ -119,6 +119,7 @@ class _Group:
         numbers = self.learner.coefficients(rate=rate, step=self.count)
         wide = torch.float32 if self.values.dtype in (torch.float16, torch.bfloat16) else self.values.dtype
         new, moved = self.learner.apply(
+            self.places[0],
             self.values.to(wide),
             self._joined(gradients).to(wide),
             {name: value.to(wide) for name, value in self.arrays.items()},

@@ -168,13 +168,15 @@ class RangeRun:
         return has
 
     def _scales(self, part: Part, first: int, last: int) -> np.ndarray:
-        """Return the factor of each loss in each step's total: its share of the rows of the window."""
+        """Return the factor of each loss in each step's total, and that of what models add of their own."""
         assert self.controls.accumulated is not None  # beside `apply`
         counts = np.array([part.form.counts[loss.rows] for loss in self.plan.losses], dtype=np.float64)
         shares = counts / np.maximum(self.controls.accumulated[first:last], 1)
+        # What models add as losses of their own counts once a window, by its steps' shares of rows.
+        own = np.where(counts > 0, shares, 0.0).max(axis=1, initial=0.0, keepdims=True)
         shares[:, [loss.is_sum for loss in self.plan.losses]] = 1.0
-        scales: np.ndarray = shares * np.array([loss.weight for loss in self.plan.losses])
-        return scales
+        weights = np.array([loss.weight for loss in self.plan.losses])
+        return np.concatenate([shares * weights, own], axis=1)
 
 
 def _spread(rows: np.ndarray, where: slice, length: int) -> np.ndarray:

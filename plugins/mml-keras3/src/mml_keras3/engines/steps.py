@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mml.errors import LossError
-from mml_keras3.calls import CompiledCall
+from mml_keras3.calls import CompiledCall, CompiledLoss
 from mml_keras3.engines.compiling import CompilingEngine, Differentiated
 from mml_keras3.engines.updates import Held, LearnerUpdate, UpdateControls
 from mml_keras3.framework import keras
@@ -45,7 +45,8 @@ class Fixed(NamedTuple):
         One array ``(steps, rows, ...)`` for each input that is live.
     states : array of uint32, shape (steps, generators, 2)
     numbers : list of array, each (steps, parameters of a learner, numbers)
-    scales : array, shape (steps, losses), or None where the losses' weights are all there is
+    scales : array, shape (steps, losses + 1), or None where the losses' weights are all there is
+        The last one is the share of the step in what models add as losses of their own.
     apply : array of bool, shape (steps, learners), or None where every step updates
     has : list of array of bool, each (steps, parameters of a learner)
         Which parameters the step updates, where gradients accumulate; empty where they do not.
@@ -93,6 +94,7 @@ class StepFunction:
         self.differentiated: Differentiated | None = None
         self.contexts: Sequence[Any] | None = None
         self._more: dict[str, Any] = {}
+        self._rehearses = False
 
     @property
     def updated(self) -> list[bool]:
@@ -104,11 +106,13 @@ class StepFunction:
     def prepare(self, held: Held, constants: list[Any], data: list[Any]) -> None:
         """Trace the step's gradient once for arrays like these, to know whom it reaches and how it loops."""
         states = np.zeros((1, len(self.plan.generators), 2), dtype=np.uint32)
-        scales = np.ones((1, len(self.plan.losses)), dtype=self.plan.dtype) if self.accumulates else None
+        scales = np.ones((1, len(self.plan.losses) + 1), dtype=self.plan.dtype) if self.accumulates else None
+        self._rehearses = self.plan.has_context
         example = self._rest(0, held, Fixed(constants, data, states, [], scales, None, []))
         self.differentiated = self.engine.differentiate(
             self._compute, held.parameters, example, learns=self.learns, eager=self.plan.has_context
         )
+        self._rehearses = False
         self._refuse_detached()
 
     def step(self, number: Any, held: Held, fixed: Fixed) -> tuple[Held, Any, list[Any]]:
@@ -147,23 +151,37 @@ class StepFunction:
 
     def _compute(self, parameters: Sequence[Any], rest: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
         """Return the weighted total of the losses, and each loss, the buffers and the outputs."""
-        counts = self.form.counts
         values = {one.name: array for one, array in zip(self.inputs, rest["data"], strict=True)}
         with keras.StatelessScope(self._mapping(parameters, rest), collect_losses=True) as scope:
-            self._call(self.division.constant, values, training=False)
-            self._call(self.division.reached, values, training=True)
-            found = {
-                number: loss.run(values, counts[loss.rows], self._more if loss.context else {})
-                for number, loss in self.division.losses
-            }
-            total = self._total(found, rest["scales"])
+            self._call(self.division.constant, values, scope, training=False)
+            penalties = self._call(self.division.reached, values, scope, training=True)
+            penalties += [one.regularizer(one) for one in self.division.regularized]
+            found = {number: self._loss(number, loss, values) for number, loss in self.division.losses}
+            total = self._total(found, penalties, rest["scales"])
             buffers = [scope.get_current_value(one) for one in self.buffers]
-            self._call(self.division.idle, values, training=False)
+            self._call(self.division.idle, values, scope, training=False)
         return total, (self._listed(found), buffers, [values[key] for key in self.outputs])
 
-    def _call(self, calls: Sequence[CompiledCall], values: dict[str, Any], *, training: bool) -> None:
+    def _loss(self, number: int, loss: CompiledLoss, values: dict[str, Any]) -> Any:
+        if loss.context and self._rehearses:
+            # Whoever asks for a context wants to see values; a trace has none, and needs the inputs only.
+            read = [values[name] for name in self.plan.segment.losses[number].arguments]
+            return sum(ops.sum(ops.cast(one, self.plan.dtype)) for one in read)
+        more = self._more if loss.context else {}
+        return loss.run(values, self.form.counts[loss.rows], more)
+
+    def _call(
+        self, calls: Sequence[CompiledCall], values: dict[str, Any], scope: Any, *, training: bool
+    ) -> list[Any]:
+        """Run calls; return what those that learn added as losses of their own, in Keras' way."""
+        added: list[Any] = []
         for call in calls:
+            before = list(scope.losses)
             values[call.key] = call.run(values, self.form.counts[call.rows], training and call.learns)
+            if training and call.learns:
+                known = {id(one) for one in before}
+                added += [one for one in scope.losses if id(one) not in known]
+        return added
 
     def _mapping(self, parameters: Sequence[Any], rest: Mapping[str, Any]) -> list[tuple[Any, Any]]:
         states = [rest["states"][index] for index in range(len(self.plan.generators))]
@@ -171,7 +189,7 @@ class StepFunction:
         values = (*parameters, *rest["buffers"], *rest["constants"], *states)
         return list(zip(variables, values, strict=True))
 
-    def _total(self, found: Mapping[int, Any], scales: Any) -> Any:
+    def _total(self, found: Mapping[int, Any], penalties: Sequence[Any], scales: Any) -> Any:
         total: Any = None
         for number, loss in self.division.losses:
             value = found[number]
@@ -180,6 +198,9 @@ class StepFunction:
             elif loss.weight != 1.0:
                 value = value * loss.weight
             total = value if total is None else total + ops.cast(value, total.dtype)
+        for penalty in penalties if total is not None else ():
+            share = 1.0 if scales is None else ops.cast(scales[len(self.plan.losses)], total.dtype)
+            total = total + share * ops.cast(ops.sum(penalty), total.dtype)
         return total
 
     def _listed(self, found: Mapping[int, Any]) -> Any:

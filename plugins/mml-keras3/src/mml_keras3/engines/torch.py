@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from mml_keras3.engines.direct import direct_call
-from mml_keras3.framework import keras
 from mml_keras3.engines.torch_ops import TorchOps
+from mml_keras3.framework import keras
 
 if TYPE_CHECKING:
     from mml_keras3.engines.engine import Runner

@@ -103,6 +103,7 @@ class LearnerUpdate:
             for column, name in enumerate(self.learner.number_names)
         }
         new, changed = self.learner.apply(
+            number,
             ops.cast(variable, wide),
             ops.cast(gradient, wide),
             {name: _widened(value, kept, wide) for name, value in slots.items()},
