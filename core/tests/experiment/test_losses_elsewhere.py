@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -124,3 +128,65 @@ def test_several_roles_do_not_tell_whose_sample_is_meant(made):
     )
     with pytest.raises(LossError, match="which role's samples"):
         made.run_phase(phase)
+
+
+def elsewhere(other):
+    return mml.AppliedLoss(
+        "mse", on="head", inputs=["outputs", other.reference(features=(), targets="y")], label="elsewhere"
+    )
+
+
+def beside(*, phases):
+    """Return an experiment, and a set of the same samples that its graph does not read."""
+    made = toy.experiment(phases=phases)
+    rows = made.context.get("rows")
+    return made, rows.take(np.random.default_rng(0).permutation(len(rows))).to_featureset("beside")
+
+
+@pytest.mark.parametrize("known", ["before", "after"])
+def test_a_set_that_only_a_loss_reads_is_found_where_the_script_made_it(known):
+    made, other = beside(phases=[])
+    if known == "before":
+        # A FeatureSet may stand in several contexts.
+        made.context.register(other)
+    results = made.run_phase(toy.training(losses=[toy.mse(), elsewhere(other)]))
+    latest = results.metric_store.latest
+    assert latest("train_loss/elsewhere") == pytest.approx(latest("train_loss/head/mse"), rel=1e-6)
+    assert made.preview_phase(toy.validation(losses=[elsewhere(other)])).status == "completed"
+
+
+def test_so_is_one_that_an_evaluation_during_training_reads():
+    made, other = beside(phases=[])
+    watched = mml.Evaluation(toy.validation(losses=[elsewhere(other)]))
+    results = made.run_phase(toy.training(callbacks=[watched]))
+    plain = made.run_phase(toy.validation())
+    assert results.metric_store.latest("val_loss") == pytest.approx(
+        plain.aggregated_losses()["head/mse"], rel=1e-6
+    )
+
+
+LOOP = """
+import numpy as np
+import mml
+x = np.random.default_rng(0).normal(size=(20, 3)).astype("float32")
+for seed in range(2):
+    rows = mml.FeatureSet.from_dict("rows", {"x": x, "y": x[:, :1]}, feature_keys="x", target_keys="y")
+    other = rows.take(slice(None, None, -1)).to_featureset("other")
+    head = mml.ModelNode("head", mml.Model("reference/mlp", output_shape=1), rows)
+    made = mml.Experiment("loop", mml.ModelGraph([head]), seed=seed)
+    loss = mml.AppliedLoss("mse", on="head", inputs=["outputs", other.reference(features=(), targets="y")])
+    made.run_phase(mml.EvalPhase.from_split("look", split=None, losses=[loss]))
+print("done")
+"""
+
+
+def test_a_loop_over_seeds_may_make_it_anew():
+    ran = subprocess.run(
+        [sys.executable, "-c", LOOP],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "MML_PROGRESS": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout == "done\n"

@@ -28,6 +28,7 @@ from mml.experiment.running.interrupts import Interrupt, interruptible
 from mml.experiment.running.snapshot import Snapshot
 from mml.experiment.saving import load_experiment, save_experiment
 from mml.graph import ModelGraph
+from mml.graph.registration import move_in
 from mml.protocols import Config, State
 from mml.random import derive_seed
 
@@ -103,6 +104,7 @@ class Experiment:
         self._history: list[ExperimentRun] = []
         self._run_index = 0
         self._running = threading.RLock()
+        self._around = ExperimentContext.active()
         self._initial: State | None = None
         if graph is not None:
             graph.enter(self.context)
@@ -176,7 +178,7 @@ class Experiment:
         return results.phases()[0]
 
     def _recorded(self, group: PhaseGroup, *, as_plan: bool = True) -> PhaseGroupResults:
-        with self._alone(), interruptible() as interrupt, self.context.activate():
+        with self._alone(group), interruptible() as interrupt, self.context.activate():
             results = PhaseGroupResults(group.label)
             run = ExperimentRun(self.label, results, started_at=datetime.now(UTC))
             dispatcher = ExperimentDispatcher(self.callbacks, host=self)
@@ -217,7 +219,7 @@ class Experiment:
 
     def _previewed(self, group: PhaseGroup) -> PhaseGroupResults:
         results = PhaseGroupResults(group.label)
-        with self._alone(), self.context.activate(), self._put_back(group):
+        with self._alone(group), self.context.activate(), self._put_back(group):
             dispatcher = ExperimentDispatcher((), host=self)
             try:
                 GroupRunner(self, interrupt=Interrupt(), dispatcher=dispatcher).run(group, results)
@@ -244,8 +246,8 @@ class Experiment:
                 before.restore()
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Let one thread at a time run the experiment's graph."""
+    def _alone(self, group: PhaseGroup) -> Iterator[None]:
+        """Let one thread at a time run the experiment's graph, with all data that its phases name."""
         lock = self._running if self.graph is None else self.graph.run_lock
         if not lock.acquire(blocking=False):
             raise ExperimentError(
@@ -257,9 +259,17 @@ class Experiment:
             if self.graph is not None:
                 # Data that was made meanwhile, and what changed in the graph.
                 self.graph.enter(self.context)
+            self._take_in(group)
             yield
         finally:
             lock.release()
+
+    def _take_in(self, group: PhaseGroup) -> None:
+        """Register the FeatureSets that bindings and losses read beside those of the graph."""
+        if ExperimentContext.active() is not self.context:
+            self._around = ExperimentContext.active()
+        references = [one for phase in group.flatten() for one in phase.references]
+        move_in(self.context, nodes=(), references=references, home=self._around)
 
     # --- beginning again -------------------------------------------------------------------------------
 

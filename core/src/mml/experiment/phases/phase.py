@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 from mml.backends.segment import Mode
 from mml.configuration import checked_config, several
 from mml.context import ExperimentContext
+from mml.data import FeatureSetReference
 from mml.errors import ConfigError, PhaseError, did_you_mean
 from mml.experiment.callbacks.callback import Callback
 from mml.experiment.phases.bound_inputs import BoundInputs
@@ -92,6 +93,13 @@ class ExperimentPhase(ABC):
     @abstractmethod
     def default_batch_size(self) -> int | None:
         """Chunk size for bindings without a sampler; None for all rows at once."""
+
+    @property
+    def references(self) -> tuple[FeatureSetReference, ...]:
+        """The FeatureSets that bindings and losses name beside those that the graph reads."""
+        bound = [one.upstream for one in self.input_sources if one.upstream is not None]
+        read = [one.reference for loss in self.losses for one in loss.routed if one.reference is not None]
+        return (*bound, *read)
 
     @property
     def stop_requested(self) -> bool:
