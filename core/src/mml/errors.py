@@ -198,6 +198,10 @@ class SplitSizeWarning(MMLWarning):
     """A split of whole groups that is more than a row, and more than 5 % of its size, off that size."""
 
 
+class PairingWarning(MMLWarning):
+    """A merge of several FeatureSets whose rows are ordered independently, so that any rows meet."""
+
+
 class UnmatchedRowsWarning(MMLWarning):
     """A sampler that leaves rows out, or masks them, because no other row matches them."""
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mml
-from mml.errors import GraphError, LeakageWarning, MMLError
+from mml.errors import GraphError, LeakageWarning, MMLError, PairingWarning
 
 from .toy import digest, experiment, in_own_context, mse, network, rows, training, validation
 
@@ -43,7 +43,8 @@ def test_what_a_change_brings_is_taken_over_and_its_labels_are_free_again():
     assert made.context.get("side") is side
     assert made.context.get("more") is more
     assert not {"side", "both", "more"} & set(default.labels())
-    made.run()
+    with pytest.warns(PairingWarning):
+        made.run()
     assert made.history[-1].status == "completed"
     with pytest.raises(GraphError):
         graph.remove_node("both")

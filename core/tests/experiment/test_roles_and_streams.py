@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 import mml
-from mml.errors import DataError, LossError, PhaseError, SamplerError, UnmatchedRowsWarning
+from mml.errors import (
+    DataError,
+    LossError,
+    PairingWarning,
+    PhaseError,
+    SamplerError,
+    UnmatchedRowsWarning,
+)
 from mml_conformance.reference.losses import ReferenceLoss
 
 CELLS = 6
@@ -244,6 +251,84 @@ class TestAligned:
     def test_configurations_come_back(self):
         phase = mml.TrainPhase("train", input_sources=bindings(), losses=head_losses())
         assert mml.TrainPhase.from_config(phase.get_config()) == phase
+
+
+def merged_training(*samplers, **settings):
+    """Return a phase over the head behind a merge of both sets, a sampler for each."""
+    return mml.TrainPhase(
+        "train",
+        input_sources=[
+            mml.InputBinding.for_training(node=node, sampler=sampler, split=None)
+            for node, sampler in zip("ab", samplers, strict=True)
+        ],
+        losses=[mml.AppliedLoss("mse", on="head", inputs=["outputs", "targets"])],
+        **settings,
+    )
+
+
+class TestRowsThatMeetByPosition:
+    SHUFFLED = mml.SimpleSampler(batch_size=5, shuffle=True)
+
+    @pytest.mark.parametrize(
+        "second",
+        [SHUFFLED, mml.SimpleSampler(batch_size=5), mml.SimpleSampler(batch_size=5, group_by="key")],
+        ids=["both-shuffled", "one-shuffled", "groups"],
+    )
+    def test_are_told_where_each_set_is_ordered_on_its_own(self, second):
+        with pytest.warns(PairingWarning, match="AlignedSampler") as caught:
+            two_heads(eis(), cycles(), merged=True).run_phase(merged_training(self.SHUFFLED, second))
+        (told,) = [str(one.message) for one in caught]
+        assert "merge 'merge' of the phase 'train'" in told
+        assert "'a' (eis)" in told
+        assert "'b' (cycles)" in told
+        assert caught[0].filename == __file__
+
+    def test_are_told_where_batches_are_of_different_sizes(self):
+        phase = merged_training(mml.SimpleSampler(batch_size=5), mml.SimpleSampler(batch_size=4))
+        with pytest.warns(PairingWarning, match="one batch_size"):
+            two_heads(eis(), cycles(), merged=True).run_phase(phase)
+
+    def test_are_told_of_a_split_that_every_head_reads(self):
+        phase = mml.TrainPhase.from_split(
+            "train",
+            split="train",
+            sampler=self.SHUFFLED,
+            losses=[mml.AppliedLoss("mse", on="head", inputs=["outputs", "targets"])],
+        )
+        with pytest.warns(PairingWarning, match=r"'a' \(eis\[train\]\)"):
+            two_heads(eis(), cycles(), merged=True).run_phase(phase)
+
+    @pytest.mark.parametrize(
+        "sampler",
+        [mml.SimpleSampler(batch_size=5), mml.SimpleSampler(batch_size=5, shuffle=True, seed=3)],
+        ids=["in-order", "one-seed"],
+    )
+    def test_are_as_declared_where_both_have_one_order(self, sampler):
+        first, second = eis(n_rows=N_CYCLES), cycles()
+        results = two_heads(first, second, merged=True).run_phase(merged_training(sampler, sampler))
+        pairs = zip(results.batches("a").values, results.batches("b").values, strict=True)
+        assert all(one.tolist() == other.tolist() for one, other in pairs)
+
+    def test_are_not_told_of_heads_of_one_set(self):
+        data = eis()
+        nodes = [
+            mml.ModelNode(label, mml.Model("reference/mlp", output_shape=1), data.reference(targets="y"))
+            for label in "ab"
+        ]
+        merge = mml.ConcatNode("merge", nodes)
+        head = mml.ModelNode("head", mml.Model("reference/mlp", output_shape=1), merge)
+        made = mml.Experiment("toy", mml.ModelGraph([*nodes, merge, head], optimizer="sgd"))
+        results = made.run_phase(merged_training(self.SHUFFLED, self.SHUFFLED))
+        assert keys_of(results, "a", data) == keys_of(results, "b", data)
+
+    def test_are_not_told_of_heads_that_no_merge_joins(self):
+        phase = mml.TrainPhase.from_split("train", split=None, sampler=self.SHUFFLED, losses=head_losses())
+        assert two_heads(eis(), cycles()).run_phase(phase).status == "completed"
+
+    def test_are_not_told_of_samplers_that_take_turns(self):
+        phase = merged_training(self.SHUFFLED, self.SHUFFLED, batch_schedule="alternate_strict")
+        results = two_heads(eis(), cycles(), merged=True).run_phase(phase)
+        assert set(results.losses("head").rows) == {0}
 
 
 class TestAlignedEvaluation:

@@ -127,6 +127,7 @@ class Routes:
     def _check_same(self, node: MergeNode, parts: Sequence[Carried]) -> None:
         """Refuse `first` where it would drop targets that the first upstream does not have."""
         if any(not self._equal(parts[0], other) for other in parts[1:]):
+            bringing = next(one.label for one, part in zip(node.upstream, parts, strict=True) if part)
             raise GraphError(
                 "The upstreams of a merge carry different targets, so 'first' would drop some unasked.",
                 where={"node": node.label},
@@ -135,7 +136,7 @@ class Routes:
                     for one, part in zip(node.upstream, parts, strict=True)
                 ),
                 hint=f"Name the upstream whose targets count, as in {node.targets_argument}="
-                f"{node.upstream[0].label!r}, or give an axis to join them.",
+                f"{bringing!r}, or give an axis to join them.",
             )
 
     def _equal(self, one: Carried, other: Carried) -> bool:

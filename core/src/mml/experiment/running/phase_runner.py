@@ -20,6 +20,7 @@ from mml.experiment.running.block_source import BlockSource
 from mml.experiment.running.fit_lineage import follow_lineage
 from mml.experiment.running.interrupts import Interrupt
 from mml.experiment.running.nonfinite import check_finite
+from mml.experiment.running.pairing import check_pairing
 from mml.experiment.running.recording import record_steps, tell_losses
 from mml.experiment.running.running_phase import RunningPhase, prepare_phase
 from mml.experiment.running.snapshot import Snapshot
@@ -114,6 +115,7 @@ class PhaseRunner:
         )
         self._check_callbacks(running)
         follow_lineage(running)
+        check_pairing(running)
         total = phase.n_steps(running.inputs)
         self._host.progress.phase_started(path, phase=phase, n_steps=total)
         dispatcher.fire("on_phase_start", epoch=-1)
