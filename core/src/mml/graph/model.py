@@ -97,11 +97,15 @@ class Model:
             component = registry("models").resolve(target, backend=backend)
             target = component.load()
         self._check_arguments(target, label)
+        kwargs = dict(self.kwargs)
+        if not _takes(target, self.output_argument):
+            # What the class has no use for is still what its output is held to.
+            kwargs.pop(self.output_argument, None)
         source = ModelSource(
             target=target,
             is_instance=not callable(target),
             name=name,
-            kwargs=dict(self.kwargs),
+            kwargs=kwargs,
             input_argument=self.input_argument,
             output_argument=self.output_argument,
             label=label,
@@ -175,6 +179,16 @@ class Model:
                     where={"node": label},
                     hint=did_you_mean(argument, known - {"output", "self"}),
                 )
+
+
+def _takes(target: Any, argument: str) -> bool:
+    """Whether a class or factory has an argument of this name, as far as it tells."""
+    try:
+        parameters = inspect.signature(target).parameters
+    except (TypeError, ValueError):
+        return False
+    anything = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
+    return anything or argument in parameters
 
 
 def _full_name(name: str, backend: str | None) -> str:

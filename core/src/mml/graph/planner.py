@@ -24,7 +24,7 @@ from mml.graph.reach import check_reached
 from mml.graph.routes import Pairs, Routes
 from mml.graph.stages import Stage
 from mml.graph.staging import Staging
-from mml.graph.stepping import check_steppable, choose_optimizers
+from mml.graph.stepping import check_idle, check_steppable, choose_optimizers
 from mml.graph.topology import ordered, upstream_labels
 
 
@@ -90,6 +90,7 @@ class Planner:
         self.staging.check_graph_wise()
         if self.request.mode == "train":
             check_steppable(self.nodes, self.learning, by_gradient=self.staging.learns_by_gradient)
+            check_idle(self.nodes, self._idle())
         wanted = self._values_between()
         planned = [*(self._segment(stage, wanted) for stage in self.staging.stages), *self.losses.on_host()]
         check_reached([one.segment for one in planned], self.request.losses, self.staging)
@@ -117,6 +118,13 @@ class Planner:
             lanes=self.request.lanes,
             aligned=aligned,
         )
+
+    def _idle(self) -> list[str]:
+        """Return the nodes that run as constants though nobody froze them or left them out."""
+        if self.request.active is not None:
+            return []
+        constant = [label for label in self.order if label not in self.learning]
+        return [label for label in constant if not self.nodes[label].is_frozen]
 
     def _keys(self, label: str) -> list[tuple[str, str]]:
         return [(role, self.routes.key(label, role)) for role in self.routes.roles[label]]

@@ -59,6 +59,37 @@ def check_steppable(
             )
 
 
+def check_idle(nodes: Mapping[str, ComputeNode], idle: Iterable[str]) -> None:
+    """Refuse an optimizer of a node that has nothing for it to step.
+
+    Parameters
+    ----------
+    nodes : mapping of str to ComputeNode
+    idle : iterable of str
+        Labels of the nodes that run in a training step and do not learn. A node whose gradients a user turned
+        off has parameters all the same, and may keep its optimizer.
+
+    Raises
+    ------
+    OptimizerError
+    """
+    for label in idle:
+        node = nodes[label]
+        if not isinstance(node, ModelNode) or node.optimizer is None or not node.is_built:
+            continue
+        by_gradient = get_backend(node.backend).capabilities.gradients
+        variables = () if node.model is None else node.model.variables()
+        if not by_gradient or not any(one.role == "param" for one in variables):
+            raise OptimizerError(
+                "A node has an optimizer and nothing that it could step.",
+                where={"node": label},
+                found="a model without parameters"
+                if by_gradient
+                else f"a model of {node.backend!r}, which computes no gradients",
+                hint="Leave its optimizer out.",
+            )
+
+
 def _optimizer_of(node: ComputeNode, graph: Optimizer | None) -> Optimizer:
     optimizer = (node.optimizer if isinstance(node, ModelNode) else None) or graph
     if optimizer is None:

@@ -113,6 +113,7 @@ class Optimizer:
             raise OptimizerError(
                 f"The optimizer {self.name!r} is for the backend {self.backend!r}.",
                 found=f"nodes that run on {backend.name!r}",
+                hint="Leave `backend` out, or give these nodes an optimizer of their own.",
             )
         if backend.name not in self._rules:
             self._rules[backend.name] = self._make_rule(backend)
