@@ -31,7 +31,7 @@ def planned(graph, loss=LOSS, **settings):
     return graph.plan(toy.request(graph, losses=(loss,), **settings))
 
 
-def refused(error, make, *told):
+def check_refused(error, make, *told):
     """Return the error that making something raises, which has a mend and tells these words."""
     with pytest.raises(error) as caught:
         make()
@@ -52,7 +52,7 @@ def test_shapes_that_cannot_be_merged(kind):
     a = toy.dense("a", image, 2)
     b = toy.dense("b", image, (2, 2))
     graph = mml.ModelGraph([a, b, kind("both", [a, b])])
-    error = refused(ShapeError, graph.build, "node 'both'", "'a' (2,)", "'b' (2, 2)")
+    error = check_refused(ShapeError, graph.build, "node 'both'", "'a' (2,)", "'b' (2, 2)")
     assert "both" in str(error)
 
 
@@ -87,7 +87,7 @@ def test_a_ready_made_model_of_another_width():
 def test_columns_that_differ_in_shape():
     rows = toy.data()
     graph = mml.ModelGraph([toy.dense("head", rows.reference(features=["x", "u"]))])
-    refused(ShapeError, graph.build, "node 'head'", "features.u.raw (2,)", 'combine="concat"')
+    check_refused(ShapeError, graph.build, "node 'head'", "features.u.raw (2,)", 'combine="concat"')
 
 
 # --- losses ----------------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ def test_columns_that_differ_in_shape():
 def test_a_loss_that_names_a_missing_input(inputs, told):
     rows = toy.data()
     graph = mml.ModelGraph([toy.dense("head", toy.reference(rows))], optimizer="sgd")
-    refused(
+    check_refused(
         MMLError,
         lambda: planned(graph, mml.AppliedLoss("mse", on="head", inputs=inputs, label="e")),
         "'e'",
@@ -120,10 +120,12 @@ def test_a_loss_that_names_a_missing_input(inputs, told):
 def test_a_device_that_is_not_there():
     rows = toy.data()
     graph = mml.ModelGraph([toy.dense("head", toy.reference(rows), device="cuda:7")], optimizer="sgd")
-    refused(BackendError, graph.build, "node 'head'", "'cuda:7'", "'cpu'")
+    check_refused(BackendError, graph.build, "node 'head'", "'cuda:7'", "'cpu'")
     with toy.fresh(rows):
         graph = mml.ModelGraph([toy.dense("head", toy.reference(rows))], optimizer="sgd")
-        refused(BackendError, lambda: planned(graph, device="cuda:7"), "node 'head'", "'cuda:7'", "'cpu'")
+        check_refused(
+            BackendError, lambda: planned(graph, device="cuda:7"), "node 'head'", "'cuda:7'", "'cpu'"
+        )
 
 
 def test_two_devices_in_one_step(monkeypatch):
@@ -134,7 +136,7 @@ def test_two_devices_in_one_step(monkeypatch):
         a = mml.ModelNode("a", mml.Model("second/mlp", output_shape=2), toy.reference(rows), device="cpu")
         head = mml.ModelNode("head", mml.Model("second/mlp", output_shape=1), a, device="gpu")
         graph = mml.ModelGraph([a, head], optimizer="sgd")
-        refused(GraphError, lambda: planned(graph), "'a' on 'cpu'", "'head' on 'gpu'")
+        check_refused(GraphError, lambda: planned(graph), "'a' on 'cpu'", "'head' on 'gpu'")
         a.freeze()
         a.device = None
         assert [one.segment.device for one in planned(graph).segments] == ["gpu"]
@@ -153,7 +155,7 @@ def test_an_optimizer_for_another_backend():
     rows = toy.data()
     optimizer = mml.Optimizer("sgd", backend="numpy")
     graph = mml.ModelGraph([toy.dense("head", toy.reference(rows))], optimizer=optimizer)
-    refused(OptimizerError, lambda: planned(graph), "node 'head'", "'numpy'", "'reference'")
+    check_refused(OptimizerError, lambda: planned(graph), "node 'head'", "'numpy'", "'reference'")
 
 
 def test_an_optimizer_over_several_backends():
@@ -161,26 +163,26 @@ def test_an_optimizer_over_several_backends():
         rows = toy.data()
         a = mml.ModelNode("a", mml.Model("second/mlp", output_shape=2), toy.reference(rows))
         graph = mml.ModelGraph([a, toy.dense("head", a)], optimizer="sgd")
-        refused(GraphError, lambda: planned(graph), "['a'] on 'second'", "['head'] on 'reference'")
+        check_refused(GraphError, lambda: planned(graph), "['a'] on 'second'", "['head'] on 'reference'")
 
 
 def test_an_optimizer_of_a_node_without_parameters():
     rows = toy.data()
     a = mml.ModelNode("a", mml.Model(np.tanh, backend="numpy"), toy.reference(rows), optimizer="adam")
     graph = mml.ModelGraph([a, toy.dense("head", a)], optimizer="sgd")
-    refused(OptimizerError, lambda: planned(graph), "node 'a'", "nothing that it could step", "'numpy'")
+    check_refused(OptimizerError, lambda: planned(graph), "node 'a'", "nothing that it could step", "'numpy'")
     assert planned(graph, active=("head",)).learning == ("head",)
 
 
 def test_an_optimizer_of_a_graph_in_which_nothing_learns():
     rows = toy.data()
     graph = mml.ModelGraph([toy.foreign("head", toy.reference(rows))], optimizer="adam")
-    refused(PhaseError, lambda: planned(graph), "'head' (FunctionModel)", "can be trained")
+    check_refused(PhaseError, lambda: planned(graph), "'head' (FunctionModel)", "can be trained")
     frozen = toy.dense("frozen", toy.reference(rows))
     frozen.freeze()
     graph = mml.ModelGraph([frozen], optimizer="adam", label="frozen graph")
     loss = mml.AppliedLoss("mse", on="frozen")
-    refused(PhaseError, lambda: planned(graph, loss), "'frozen' (frozen)", "Unfreeze")
+    check_refused(PhaseError, lambda: planned(graph, loss), "'frozen' (frozen)", "Unfreeze")
 
 
 # --- labels under each policy ----------------------------------------------------------------------------
@@ -202,10 +204,14 @@ def test_error_refuses_the_second_and_keeps_the_first():
         rows = toy.data()
         first = toy.dense("head", toy.reference(rows))
         graph = mml.ModelGraph([first], label="net")
-        refused(RegistrationError, lambda: toy.dense("head", toy.reference(rows)), "'head'", "already taken")
+        check_refused(
+            RegistrationError, lambda: toy.dense("head", toy.reference(rows)), "'head'", "already taken"
+        )
         other = toy.dense("other", toy.reference(rows))
-        refused(RegistrationError, lambda: mml.ModelGraph([other], label="net"), "'net'", "already taken")
-        refused(
+        check_refused(
+            RegistrationError, lambda: mml.ModelGraph([other], label="net"), "'net'", "already taken"
+        )
+        check_refused(
             RegistrationError, lambda: toy.dense(rows.label, toy.reference(rows)), rows.label, "already taken"
         )
         assert context.get("head") is first
