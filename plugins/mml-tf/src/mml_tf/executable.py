@@ -346,5 +346,6 @@ def _refuse_unrepeatable(step: Step, graph: tf.Graph) -> None:
             "A model draws random numbers that cannot be repeated: their position is kept inside a kernel.",
             where={"nodes": ", ".join(dict.fromkeys(call.node for call in step.calls))},
             found=", ".join(found),
-            hint="Use mml_tf.Dropout, tf.random.Generator or tf.random.stateless_*, outside tf.function.",
+            hint="Use mml_tf.Dropout, tf.random.Generator or tf.random.stateless_*. Leave tf.function out of "
+            "the model, as MML compiles the whole step, and draw before a tf.while_loop, not inside it.",
         )

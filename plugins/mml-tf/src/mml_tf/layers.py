@@ -123,17 +123,23 @@ class Dropout(tf.Module):
         """Drop in training, pass otherwise."""
         if not training or not self.rate:
             return inputs
-        kept = _uniform(tf.shape(inputs), inputs.dtype) >= self.rate
+        kept = _bits(tf.shape(inputs)) >= int(self.rate * 2**32) - 2**31
         return inputs * (tf.cast(kept, inputs.dtype) / (1.0 - self.rate))
 
 
 def _initial(shape: tuple[int, ...], *, fan_in: int) -> tf.Tensor:
     bound = 1.0 / math.sqrt(fan_in)
-    return (2.0 * _uniform(shape, tf.float32) - 1.0) * bound
-
-
-def _uniform(shape: tuple[int, ...] | tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     seed = random_state.next_seed()
     if seed is None:
-        return tf.random.uniform(shape, dtype=dtype)
-    return tf.random.stateless_uniform(shape, seed, dtype=dtype, alg=random_state.ALGORITHM)
+        return tf.random.uniform(shape, -bound, bound)
+    return tf.random.stateless_uniform(shape, seed, -bound, bound, alg=random_state.ALGORITHM)
+
+
+def _bits(shape: tf.Tensor) -> tf.Tensor:
+    """Draw whole numbers of 32 bits: unlike fractions, equal with and without the optimising compiler."""
+    seed = random_state.next_seed()
+    if seed is None:
+        return tf.random.uniform(shape, -(2**31), 2**31 - 1, dtype=tf.int32)
+    return tf.random.stateless_uniform(
+        shape, seed, minval=None, maxval=None, dtype=tf.int32, alg=random_state.ALGORITHM
+    )

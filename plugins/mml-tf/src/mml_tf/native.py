@@ -7,7 +7,7 @@ variable that was replaced, or whose gradients were turned off, is found again.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -38,9 +38,7 @@ class Native:
         self.target = target
         self.is_keras = keras_objects.is_layer(target)
         self.captured: list[tf.Variable] = []
-        bound = target.__call__
-        # A function of the user's own would be traced once and keep what it saw then.
-        self._call: Callable[..., Any] = getattr(bound, "python_function", bound)
+        self._call = _plain_call(type(target))
         self._flag = "training" if self.is_keras else _training_argument(self._call)
         self._converts = not self.is_keras and not type(target).__module__.startswith(f"{_OWN}.")
         self._edges: list[Edge] = []
@@ -49,9 +47,8 @@ class Native:
     def __call__(self, inputs: tf.Tensor, *, training: bool) -> Any:
         """Run it in training or inference mode, where it tells the two apart."""
         named = {} if self._flag is None else {self._flag: training}
-        if tf.executing_eagerly() or not self._converts:
-            return self._call(inputs, **named)
-        return graph_form(self._call)(inputs, **named)
+        call = graph_form(self._call) if self._converts and not tf.executing_eagerly() else self._call
+        return call(self.target, inputs, **named)
 
     def values(self) -> dict[str, Value]:
         """Return every variable by its place in the model; a shared one once, under its first name."""
@@ -79,9 +76,14 @@ class Native:
             return
         own = type(self.target).trainable_variables is not tf.Module.trainable_variables
         chosen = {id(one) for one in self.target.trainable_variables} if own else None
-        for path, leaf in self.target._flatten(predicate=_is_leaf, with_path=True):
+        found = [
+            (list(_edges(self.target, path)), path, leaf)
+            for path, leaf in self.target._flatten(predicate=_is_leaf, with_path=True)
+        ]
+        # As they were defined; the framework sorts attributes by name.
+        for edges, path, leaf in sorted(found, key=lambda one: [_place(*edge[:2]) for edge in one[0]]):
             name = ".".join(map(str, path))
-            self._edges += _edges(self.target, path)
+            self._edges += edges
             if isinstance(leaf, tf.random.Generator):
                 yield f"{name}.state", leaf.state, "random"
             elif isinstance(leaf, tf.Variable):
@@ -95,6 +97,16 @@ class Native:
         for name, variable, role in keras_objects.named_variables(layer):
             self._trainable.append((variable, variable.trainable))
             yield f"{prefix}{name}", variable.value, role
+
+
+def _plain_call(cls: type) -> Callable[..., Any]:
+    """Return the function that calling a model runs, without a ``tf.function`` around it.
+
+    That would be traced once and keep what it saw then.
+    """
+    defined = inspect.getattr_static(cls, "__call__")
+    called: Callable[..., Any] = getattr(defined, "python_function", None) or cls.__call__
+    return called
 
 
 def graph_form(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -128,6 +140,14 @@ def _edges(module: tf.Module, path: Sequence[Any]) -> Iterator[Edge]:
         child = _child(holder, key)
         yield holder, key, child
         holder = child
+
+
+def _place(holder: Any, key: Any) -> int:
+    """Return where a child stands among its holder's, in the order of definition."""
+    if isinstance(key, int) and not isinstance(holder, Mapping):
+        return key
+    names = list(vars(holder) if isinstance(holder, tf.Module) else holder)
+    return names.index(key) if key in names else 0
 
 
 def _child(holder: Any, key: Any) -> Any:

@@ -26,7 +26,7 @@ class TensorflowOps:
     def pad(self, array: tf.Tensor, widths: Sequence[tuple[int, int]], mode: str, value: float) -> tf.Tensor:
         """Pad each axis before and after; modes ``constant``, ``edge``, ``reflect``."""
         if mode == "constant":
-            filling = tf.cast(value, array.dtype)
+            filling = tf.constant(value, array.dtype)
             return tf.pad(array, [tuple(width) for width in widths], constant_values=filling)
         # The framework knows no mode `edge`; indices serve both.
         for axis, width in enumerate(widths):
@@ -91,9 +91,9 @@ class TensorflowOps:
 
 
 def _paired(one: Any, other: Any) -> tuple[Any, Any]:
-    """Give a plain number the dtype of the tensor beside it; the framework would take it for float32."""
+    """Give a plain number the dtype of the tensor beside it; the framework would round it to float32."""
     if isinstance(one, tf.Tensor) and not isinstance(other, tf.Tensor):
-        return one, tf.cast(other, one.dtype)
+        return one, tf.constant(other, one.dtype)
     if isinstance(other, tf.Tensor) and not isinstance(one, tf.Tensor):
-        return tf.cast(one, other.dtype), other
+        return tf.constant(one, other.dtype), other
     return one, other

@@ -90,7 +90,7 @@ def clipped(
     if clip_norm is not None:
         wide = max((one.dtype for one in found), key=lambda dtype: dtype.size)
         total = tf.sqrt(tf.add_n([tf.cast(tf.reduce_sum(one * one), wide) for one in found]))
-        factor = tf.minimum(clip_norm / (total + 1e-6), tf.cast(1.0, wide))
+        factor = tf.minimum(clip_norm / (total + 1e-6), tf.constant(1.0, wide))
         found = [one * tf.cast(factor, one.dtype) for one in found]
     return found
 

@@ -364,7 +364,10 @@ def _seed_states(native: Native) -> list[tf.Variable]:
 
 def _failure(segment: Segment, cause: Exception) -> MMLError:
     """Turn what the framework found wrong while computing into an error that says where."""
-    text = str(cause).partition("\n")[0]
+    # Between a heading and the name of the operation stands what happened, behind a traceback of the trace.
+    lines = [one.strip() for one in str(cause).splitlines() if one.strip()]
+    told = [one for one in lines if not one.startswith(("[[", "File ", "Detected at"))]
+    text = told[-1] if told else type(cause).__name__
     where = {"nodes": ", ".join(dict.fromkeys(call.node for call in segment.calls)) or None}
     if "label value" in text or "is not in [0" in text:
         return LossError(

@@ -16,9 +16,7 @@ from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.eager import context
-from tensorflow.python.framework import op_callbacks
-
-from mml.errors import ModelError
+from tensorflow.python.framework import config, op_callbacks
 
 # The same bits from one seed with and without the optimising compiler, on every device.
 ALGORITHM = "philox"
@@ -40,7 +38,7 @@ class Stream:
     """
 
     def __init__(self, seed: Any, graph: tf.Graph | None = None) -> None:
-        self.seed = tf.cast(seed, tf.int64)
+        self.seed = seed if isinstance(seed, tf.Tensor) else tf.constant(seed, tf.int64)
         self.graph = graph
         self.drawn = 0
 
@@ -55,11 +53,9 @@ class Stream:
         A function of the user's own is traced once and keeps what it captured; a loop would draw the same
         numbers in every turn. Branches are neither.
         """
-        while graph is not self.graph:
-            if "CondBranch" not in type(graph).__name__:
-                return False
+        while graph is not self.graph and "CondBranch" in type(graph).__name__:
             graph = graph.outer_graph
-        return True
+        return graph is self.graph
 
 
 @contextmanager
@@ -83,19 +79,12 @@ def drawing_from(stream: Stream) -> Iterator[None]:
 def next_seed() -> tf.Tensor | None:
     """Return the next seed of the stream that this thread draws from, None where there is none.
 
-    Raises
-    ------
-    ModelError
-        Inside a function or loop of the user's own, where numbers would repeat.
+    There is none inside a function or loop of the user's own, where numbers would repeat: whoever draws from
+    the framework's generator there instead is found by `unrepeatable_operations`.
     """
     stream: Stream | None = getattr(_current, "stream", None)
-    if stream is None:
+    if stream is None or not (stream.graph is None or stream.reaches(tf.compat.v1.get_default_graph())):
         return None
-    if stream.graph is not None and not stream.reaches(tf.compat.v1.get_default_graph()):
-        raise ModelError(
-            "Random numbers inside a tf.function or tf.while_loop of the model's own would repeat.",
-            hint="Leave the decorator out: MML compiles the whole step. Draw before a loop, not inside it.",
-        )
     return stream.next_seed()
 
 
@@ -176,24 +165,18 @@ def swapped(*, deterministic: bool = False) -> Iterator[None]:
     with _lock:
         framework = context.context()
         kept = {name: vars(framework)[name] for name in ("_seed", "_rng") if name in vars(framework)}
-        enabled = tf.config.experimental.is_op_determinism_enabled() if deterministic else None
+        was_deterministic = config.is_op_determinism_enabled()
         try:
             framework._rng = _spare
             if deterministic:
-                tf.config.experimental.enable_op_determinism()
+                config.enable_op_determinism()
             yield
         finally:
             for name in ("_seed", "_rng"):
                 vars(framework).pop(name, None)
             vars(framework).update(kept)
-            if enabled is False:
-                _forget_determinism()
-
-
-def _forget_determinism() -> None:
-    from tensorflow.python.framework import config
-
-    config.disable_op_determinism()
+            if deterministic and not was_deterministic:
+                config.disable_op_determinism()
 
 
 @contextmanager

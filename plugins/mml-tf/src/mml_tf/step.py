@@ -154,7 +154,7 @@ class Step:
             losses.append(tf.cast(value, tf.float64))
             scale = loss.weight if scales is None else scales[index]
             if scales is not None or scale != 1.0:
-                value = value * tf.cast(scale, value.dtype)
+                value = value * (tf.cast(scale, value.dtype) if isinstance(scale, tf.Tensor) else scale)
             if total is not None and total.dtype != value.dtype:
                 total, value = tf.cast(total, tf.float64), tf.cast(value, tf.float64)
             total = value if total is None else total + value

@@ -29,8 +29,8 @@ class Tables:
     controls : Controls
         What they were made from.
     integers, numbers : tensor
-    first : int
-        The first step that `numbers` is right for.
+    first, last : int
+        The steps that `numbers` is right for: up to before `last`.
     before : list of list of Progress
         For each group, how far it is before each of these steps, and after the last.
     """
@@ -39,15 +39,15 @@ class Tables:
     integers: tf.Tensor
     numbers: tf.Tensor
     first: int
+    last: int
     before: list[list[Progress]]
 
     def are_for(self, controls: Controls, step: int, progress: Sequence[Progress]) -> bool:
         """Whether they tell a step right, given how far the groups are."""
-        at = step - self.first
         return (
             self.controls is controls
-            and at >= 0
-            and all(mine[at] == now for mine, now in zip(self.before, progress, strict=True))
+            and self.first <= step < self.last
+            and all(mine == now for mine, now in zip(self.progress_before(step), progress, strict=True))
         )
 
     def progress_before(self, step: int) -> list[Progress]:
@@ -94,6 +94,7 @@ def make_tables(
         tf.constant(integers),
         tf.constant(numbers.astype(layout.table_dtype.as_numpy_dtype)),
         first,
+        last,
         before,
     )
 
