@@ -165,6 +165,17 @@ def test_so_is_one_that_an_evaluation_during_training_reads():
     )
 
 
+def test_it_is_saved_with_the_experiment(tmp_path):
+    made, other = beside(phases=[])
+    made.execution_plan.add_phase(toy.validation(losses=[elsewhere(other)]))
+    path = made.save(tmp_path / "toy.mml")
+    expected = made.run().get_eval_result("validate").aggregated_losses()
+    with mml.ExperimentContext().activate():
+        loaded = mml.Experiment.load(path)
+    assert {one.label for one in loaded.featuresets} == {"rows", "beside"}
+    assert loaded.run().get_eval_result("validate").aggregated_losses() == expected
+
+
 LOOP = """
 import numpy as np
 import mml

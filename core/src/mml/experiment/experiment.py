@@ -351,6 +351,7 @@ class Experiment:
 
         The file appears whole or not at all; an earlier one stays until the new one is complete.
         """
+        self._take_in(self.execution_plan)
         return save_experiment(self, path)
 
     @classmethod

@@ -44,6 +44,10 @@ def experiment_from_config(
             deterministic=config.get("deterministic", False),
             callbacks=[ExperimentCallback.from_config(one) for one in several(config, "callbacks", _WHAT)],
         )
+    for one in featuresets:
+        # What losses and bindings read beside the graph.
+        if one not in experiment.context:
+            experiment.context.register(one)
     experiment.execution_plan = PhaseGroup.from_config(config["execution_plan"])
     return experiment
 
