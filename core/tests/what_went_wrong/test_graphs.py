@@ -1,4 +1,4 @@
-"""What went wrong with graphs and freezing elsewhere: checks that MML passes and doubles with the defect fail.
+"""What went wrong with graphs and freezing elsewhere: checks that MML passes and faulty doubles do not.
 
 A double is a few lines of NumPy, or MML with the defect built in, that answer the few calls of one check.
 """
