@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
+from tensorflow.python.autograph.core import ag_ctx
 
 from mml_tf import keras_objects
 
@@ -111,8 +112,9 @@ def _plain_call(cls: type) -> Callable[..., Any]:
 
 def graph_form(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a user's function as it reads inside a graph, where conditions and loops have tensors."""
-    autograph = tf.__internal__.autograph
-    converted: Callable[..., Any] = autograph.tf_convert(function, autograph.control_status_ctx())
+    # Programs are traced without this conversion, which would read all of MML's source too.
+    enabled = ag_ctx.ControlStatusCtx(status=ag_ctx.Status.ENABLED)
+    converted: Callable[..., Any] = tf.__internal__.autograph.tf_convert(function, enabled)
     return converted
 
 
