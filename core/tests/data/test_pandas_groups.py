@@ -56,6 +56,34 @@ def test_without_sorting_rows_and_groups_keep_their_order():
     assert fs.get_tags("kind").tolist() == ["y", "x", "z"]
 
 
+@pytest.mark.parametrize("interleaved", [True, False])
+@pytest.mark.parametrize("sort_by", [None, "step"])
+def test_a_constant_column_is_one_value_a_sample(interleaved, sort_by):
+    frame = FRAME if interleaved else FRAME.sort_values("cell", kind="stable")
+    frame = frame.assign(label=frame["cell"].map({"a": 4, "b": 7, "c": 5}), mean=frame["cell"].map(len) * 0.5)
+    fs = made(
+        frame,
+        feature_cols=["v", "mean"],
+        target_cols="label",
+        group_by="cell",
+        sort_by=sort_by,
+        constant_cols=["label", "mean"],
+    )
+
+    first = frame.groupby("cell", sort=False)["label"].first()
+    assert fs.get_targets("label").shape == (3,)
+    assert fs.get_targets("label").tolist() == first.tolist()
+    assert fs.get_targets("label").dtype == np.int64
+    assert fs.get_features("mean").tolist() == [0.5] * 3
+    assert fs.get_features("v").shape == (3, 2)
+
+
+def test_rows_of_equal_keys_keep_the_order_of_the_frame():
+    frame = FRAME.assign(step=[1, 1, 1, 0, 1, 1])
+    fs = made(frame, feature_cols="v", group_by="cell", sort_by="step")
+    assert fs.get_features("v").tolist() == [[0, 2], [3, 1], [4, 5]]
+
+
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(0, 9), st.booleans())
 def test_groups_are_those_of_pandas(n_groups, length, seed, interleaved):
     rng = np.random.default_rng(seed)
@@ -187,7 +215,35 @@ BAD = {
     "a tag that varies": (
         FRAME,
         {"feature_cols": "v", "tag_cols": "step", "group_by": "cell"},
-        ["'step' varies within the group cell=b", "row 0", "try: Name it among the features"],
+        [
+            "'step' varies within the group cell=b",
+            "found: 2 in row 0, 1 in row 2",
+            "try: Name it among the features",
+        ],
+    ),
+    "a constant column that varies": (
+        FRAME,
+        {"feature_cols": "v", "target_cols": "step", "group_by": "cell", "constant_cols": "step"},
+        [
+            "constant column 'step' varies within the group cell=b",
+            "found: 2 in row 0, 1 in row 2",
+            "try: Leave it out of constant_cols",
+        ],
+    ),
+    "a constant column that varies, sorted": (
+        FRAME,
+        {
+            "feature_cols": ["v", "n"],
+            "group_by": "cell",
+            "sort_by": "step",
+            "constant_cols": "n",
+        },
+        ["'n' varies within the group cell=b", "found: 3 in row 2, 1 in row 0"],
+    ),
+    "a constant column without groups": (
+        FRAME,
+        {"feature_cols": "v", "constant_cols": "v"},
+        ["there are none", "group_by"],
     ),
     "a missing group": (
         FRAME.assign(cell=["b", None] * 3),
@@ -234,6 +290,7 @@ def test_bad_frames_are_refused_by_name_and_nothing_is_registered(case):
     [
         {"feature_cols": "vv"},
         {"feature_cols": "v", "group_by": "cel"},
+        {"feature_cols": "v", "group_by": "cell", "constant_cols": "vv"},
         {"feature_cols": "v", "sort_by": ["cell", "stepp"]},
     ],
 )

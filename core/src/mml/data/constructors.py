@@ -87,6 +87,7 @@ class Constructible(ABC):
         tag_cols: str | Iterable[str] = (),
         group_by: str | Iterable[str] | None = None,
         sort_by: str | Iterable[str] | None = None,
+        constant_cols: str | Iterable[str] = (),
     ) -> Self:
         """Ingest a pandas DataFrame, copied once; a NaN stays a NaN, and the index is left out.
 
@@ -104,14 +105,19 @@ class Constructible(ABC):
             appearance. Tags are scalars and have to be the same in all rows of a group; the columns grouped
             by become tags where no domain names them.
         sort_by : str or iterable of str, optional
-            Columns that order the rows, within each group where there are groups.
+            Columns that order the rows, within each group where there are groups. Rows of equal values keep
+            the order of the frame, and so do all rows where it is left out.
+        constant_cols : str or iterable of str
+            Features and targets that are the same in all rows of a group, and become one value a sample: the
+            class of a sequence.
 
         Raises
         ------
         ColumnError
             If a column is not in the frame; near misses are listed.
         DataError
-            As in :meth:`from_dict`, and for groups of different length and tags that vary within a group.
+            As in :meth:`from_dict`, and for groups of different length, and tags or constant columns that
+            vary within a group.
         """
         from mml.data.grouped_frames import columns_of_sorted_frame
 
@@ -119,7 +125,9 @@ class Constructible(ABC):
         return cls._ingest(
             label,
             lambda: SampleCollection.from_columns(
-                columns_of_sorted_frame(df, keys, group_by=group_by, sort_by=sort_by)
+                columns_of_sorted_frame(
+                    df, keys, group_by=group_by, sort_by=sort_by, constant_cols=constant_cols
+                )
             ),
         )
 

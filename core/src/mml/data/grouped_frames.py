@@ -6,6 +6,7 @@ column is one take and one reshape. pandas itself is only reached through the fr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,9 @@ from mml.data.schema import TAGS, ColumnName
 from mml.errors import DataError
 
 
-def columns_of_sorted_frame(frame: Any, keys: Keys, *, group_by: Any = None, sort_by: Any = None) -> Columns:
+def columns_of_sorted_frame(
+    frame: Any, keys: Keys, *, group_by: Any = None, sort_by: Any = None, constant_cols: Any = ()
+) -> Columns:
     """Yield the columns of a DataFrame.
 
     Parameters
@@ -33,10 +36,13 @@ def columns_of_sorted_frame(frame: Any, keys: Keys, *, group_by: Any = None, sor
         appearance, and these columns become tags where no domain names them.
     sort_by : str or iterable of str, optional
         Columns that order the rows, within each group where there are groups; equal ones keep their order.
+    constant_cols : str or iterable of str
+        Features and targets that have one value in all rows of a group, and one a sample.
     """
     wanted = list(columns_of_frame(frame, keys))
     known = list(frame.columns)
     groups = _asked(group_by, known, "group_by")
+    constant = _constant(constant_cols, wanted, groups)
     order = _sorted_rows(frame, _asked(sort_by, known, "sort_by"))
     if not groups:
         for name, values in wanted:
@@ -46,8 +52,8 @@ def columns_of_sorted_frame(frame: Any, keys: Keys, *, group_by: Any = None, sor
     taken = {name.key for name, _ in wanted}
     wanted += [(ColumnName(TAGS, key), frame[key]) for key in groups if key not in taken]
     for name, values in wanted:
-        if name.domain == TAGS:
-            yield name, _tag(values, name, grouping, frame, groups)
+        if name.domain == TAGS or name.key in constant:
+            yield name, _value_of_groups(values, name, grouping, frame, groups)
         else:
             yield name, _tensor(values, name, grouping)
 
@@ -66,6 +72,10 @@ class _Grouping:
             return np.arange(0, self.shape[0] * self.shape[1], self.shape[1])
         return self.rows[:, 0]
 
+    def row(self, group: int, place: int) -> int:
+        """Return the row of the frame at a place of a group."""
+        return int(group * self.shape[1] + place if self.rows is None else self.rows[group, place])
+
     def arrange(self, values: np.ndarray) -> np.ndarray:
         """Return values per row, ``(n_rows, *shape)``, as ``(n_groups, rows_per_group, *shape)``."""
         if self.rows is not None:
@@ -79,6 +89,19 @@ def _asked(given: Any, known: list[Any], argument: str) -> list[Any]:
     asked = keys_of(given, argument=argument)
     require_known(asked, known, argument=argument)
     return asked
+
+
+def _constant(given: Any, wanted: Sequence[tuple[ColumnName, Any]], groups: Sequence[Any]) -> frozenset[Any]:
+    """Return the keys of the features and targets that have one value a group."""
+    asked = keys_of(given, argument="constant_cols")
+    require_known(asked, [name.key for name, _ in wanted if name.domain != TAGS], argument="constant_cols")
+    if asked and not groups:
+        raise DataError(
+            "Columns are constant within groups, and there are none.",
+            where={"argument": "constant_cols"},
+            hint="Say which rows make a sample, group_by='...', or leave constant_cols out.",
+        )
+    return frozenset(asked)
 
 
 def _sorted_rows(frame: Any, keys: list[Any]) -> np.ndarray | None:
@@ -186,20 +209,30 @@ def _ingested(values: Any, name: ColumnName) -> pa.ChunkedArray:
     return column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
 
 
-def _tag(values: Any, name: ColumnName, grouping: _Grouping, frame: Any, groups: list[Any]) -> Any:
-    """Return a tag's value of each group, which is the same in all of its rows."""
+def _value_of_groups(
+    values: Any, name: ColumnName, grouping: _Grouping, frame: Any, groups: Sequence[Any]
+) -> Any:
+    """Return the value of each group of a tag or constant column, which is the same in all of its rows."""
     codes = grouping.arrange(_factorized(values, {"column": str(name)})[0])
-    varies = (codes != codes[:, :1]).any(axis=1)
-    if varies.any():
-        row = int(grouping.first_rows[int(np.argmax(varies))])
+    differs = codes != codes[:, :1]
+    if differs.any():
+        group, place = (int(one) for one in np.argwhere(differs)[0])
+        row, other = grouping.row(group, 0), grouping.row(group, place)
+        is_tag = name.domain == TAGS
         raise DataError(
-            f"The tag {name.key!r} varies within {_shown(frame, groups, row)}.",
+            f"The {'tag' if is_tag else 'constant column'} {name.key!r} varies within "
+            f"{_shown(frame, groups, row)}.",
             where={"column": str(name), "row": row},
-            expected="one value per group, because a tag is a scalar of its sample",
-            hint="Name it among the features to keep all values, or group by it as well.",
+            expected="one value per group, because a tag is a scalar of its sample"
+            if is_tag
+            else "one value per group, which becomes that of the sample",
+            found=f"{values.iloc[row]} in row {row}, {values.iloc[other]} in row {other}",
+            hint="Name it among the features to keep all values, or group by it as well."
+            if is_tag
+            else "Leave it out of constant_cols to keep all values, or group by it as well.",
         )
     return _rows_of(values, name, grouping.first_rows)
 
 
-def _shown(frame: Any, keys: list[Any], row: int) -> str:
+def _shown(frame: Any, keys: Sequence[Any], row: int) -> str:
     return "the group " + ", ".join(f"{key}={frame[key].iloc[row]}" for key in keys)
