@@ -245,7 +245,7 @@ def test_both_roles_train_one_node():
         ("outputs", "several roles"),
         ("targets", "several roles"),
         ("targets.y", "several roles"),
-        ("outputs.ancor", "'outputs.ancor'"),
+        ("outputs.ancor", "no role 'ancor'"),
         ("targets.ancor.y", "no role 'ancor'"),
         ("outputs.default", "no role 'default'"),
     ],
@@ -254,6 +254,50 @@ def test_roles_must_be_named_and_known(text, match):
     with pytest.raises(LossError, match=match) as caught:
         two_roles(mml.AppliedLoss(keep, on="head", inputs=[text]))
     assert "head/keep" in str(caught.value)
+
+
+def test_a_typo_in_a_role_brings_its_likeness():
+    with pytest.raises(LossError) as caught:
+        two_roles(mml.AppliedLoss(keep, on="head", inputs=["outputs.anchr"]))
+    assert "'outputs.anchor'" in caught.value.hint
+
+
+def test_the_way_to_name_roles_is_shown():
+    with pytest.raises(LossError) as caught:
+        two_roles(mml.AppliedLoss("mse", on="head"))
+    assert 'inputs=["outputs.anchor", "outputs.pair"]' in caught.value.hint
+
+
+def test_a_stream_without_roles_names_what_brings_them():
+    graph = mml.ModelGraph([toy.dense("head", toy.reference(toy.data()))])
+    loss = mml.AppliedLoss(keep, on="head", inputs=["outputs.anchor"])
+    with pytest.raises(LossError, match="brings no roles") as caught:
+        graph.prepare(toy.request(graph, "eval", losses=(loss,)))
+    assert "TripletSampler (anchor, positive, negative)" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("inputs", "found"),
+    [
+        (["outputs", "targets"], "'outputs', 'targets'"),
+        (["outputs"] * 4, "'outputs', 'outputs', 'outputs', 'outputs'"),
+        ({"anchor": "outputs", "negative": "targets.y"}, "'outputs', 'targets.y' as anchor, negative"),
+        ({"anchor": "outputs", "positive": "outputs", "other": "targets"}, " as anchor, positive, other"),
+    ],
+)
+def test_a_named_loss_is_given_what_it_reads(inputs, found):
+    graph = mml.ModelGraph([toy.dense("head", toy.reference(toy.data()))])
+    loss = mml.AppliedLoss("triplet", on="head", inputs=inputs)
+    with pytest.raises(LossError, match="reads 3 inputs: anchor, positive, negative") as caught:
+        graph.prepare(toy.request(graph, "eval", losses=(loss,)))
+    assert caught.value.found.endswith(found)
+    assert "TripletSampler" in caught.value.hint
+
+
+def test_missing_inputs_are_shown_with_the_roles_of_the_stream():
+    with pytest.raises(LossError, match="optionally other") as caught:
+        two_roles(mml.AppliedLoss("contrastive", on="head", inputs=["outputs.anchor", "outputs.pair"]))
+    assert caught.value.found == "'outputs.anchor', 'outputs.pair'"
 
 
 def test_a_name_that_is_role_and_column_is_refused():

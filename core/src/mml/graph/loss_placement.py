@@ -127,6 +127,7 @@ class LossPlacement:
         try:
             arguments = [self._argument(loss, one, here, inputs) for one in loss.inputs]
             weights = self.reads.weights(loss)
+            loss.check_inputs(get_backend(backend).name, roles=self.routes.roles[loss.on])
             function = loss.loss.resolve(get_backend(backend))
             rows = self.rows(loss)
         except MMLError as error:

@@ -88,6 +88,35 @@ class AppliedLoss:
         """Every value that the loss reads, its row weights included."""
         return self.inputs if self.sample_weight is None else (*self.inputs, self.sample_weight)
 
+    def check_inputs(self, backend: str, *, roles: Sequence[str]) -> None:
+        """Refuse inputs that a canonical loss does not read, or lacks.
+
+        Parameters
+        ----------
+        backend : str
+        roles : sequence of str
+            The roles of the stream that the loss is applied on, for the message.
+
+        Raises
+        ------
+        LossError
+        """
+        read = self.loss.parameters(backend)
+        if read is None:
+            return
+        given = self.keywords or tuple(one.name for one in read[: len(self.inputs)])
+        needed = [one.name for one in read if one.default is one.empty]
+        known = {one.name for one in read}
+        if len(given) == len(self.inputs) and set(needed) <= set(given) <= known:
+            return
+        optional = "".join(f", optionally {one.name}" for one in read if one.default is not one.empty)
+        raise LossError(
+            f"The loss {self.loss.name!r} reads {len(needed)} inputs: {', '.join(needed)}{optional}.",
+            found=", ".join(repr(one.text) for one in self.inputs)
+            + (f" as {', '.join(self.keywords)}" if self.keywords else ""),
+            hint=_inputs_hint(needed, roles),
+        )
+
     def get_config(self) -> Config:
         """Return loss, node, inputs and weights."""
         try:
@@ -133,6 +162,17 @@ class AppliedLoss:
 
     def __repr__(self) -> str:
         return f"AppliedLoss({self.label!r}, on={self.on!r}, weight={self.weight})"
+
+
+def _inputs_hint(needed: Sequence[str], roles: Sequence[str]) -> str:
+    if len(roles) >= len(needed):
+        return f"Name one each: inputs={[f'outputs.{role}' for role in roles[: len(needed)]]}."
+    if len(needed) > 2 and len(roles) == 1:
+        return (
+            "Name one each; several outputs of a node are roles, which a sampler brings, such as "
+            "TripletSampler: inputs=['outputs.anchor', ...]."
+        )
+    return "Name one each: inputs=[...]."
 
 
 def _weight_column(value: Any) -> LossInput:

@@ -110,6 +110,17 @@ class Loss:
             return made
         return self._wrapped(target, backend)
 
+    def parameters(self, backend: str) -> tuple[inspect.Parameter, ...] | None:
+        """Return what a canonical loss reads, in order; None for other functions, which nobody here knows."""
+        if not isinstance(self.loss, str):
+            return None
+        component = registry("losses").resolve(self.loss, backend=backend)
+        if component.plugin != _CORE:
+            return None
+        # The first one is the backend's array operations; keyword-only ones are settings.
+        found = list(inspect.signature(component.load()).parameters.values())[1:]
+        return tuple(one for one in found if one.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
     def _wrapped(self, target: Any, backend: ComputeBackend) -> LossFunction:
         try:
             if isinstance(target, type):

@@ -74,19 +74,33 @@ class LossInput:
                 where={"loss": loss, "input": self.text},
                 hint=did_you_mean("default", roles),
             )
+        if self.domain == "outputs" and self.name is not None:
+            raise self._no_such_output(roles, loss=loss)
         if len(roles) > 1:
+            listed_roles = ", ".join(f'"outputs.{role}"' for role in roles)
             raise LossError(
                 f"The stream has several roles; {self.text!r} fits each of them.",
                 where={"loss": loss},
                 expected=" or ".join(f"{self.domain}.{role}" for role in roles),
-            )
-        if self.domain == "outputs" and self.name is not None:
-            raise LossError(
-                f"A node's outputs have no part {self.name!r}.",
-                where={"loss": loss, "input": self.text},
-                hint="Use 'outputs', or name a role of the stream.",
+                hint=f"Name what the loss reads: AppliedLoss(..., inputs=[{listed_roles}]).",
             )
         return next(iter(roles)), self.name
+
+    def _no_such_output(self, roles: Collection[str], *, loss: str) -> LossError:
+        if len(roles) > 1:
+            texts = [f"outputs.{role}" for role in roles]
+            return LossError(
+                f"The stream has no role {self.name!r}.",
+                where={"loss": loss, "input": self.text},
+                expected=" or ".join(texts),
+                hint=did_you_mean(self.text, texts),
+            )
+        return LossError(
+            f"A node's outputs have no part {self.name!r}, and the sampler brings no roles.",
+            where={"loss": loss, "input": self.text},
+            hint="Read 'outputs', or bind a sampler whose batches have such a role: PairedSampler (anchor, "
+            "pair), TripletSampler (anchor, positive, negative) or NSampler.",
+        )
 
 
 def parse_input(value: Any) -> LossInput:
