@@ -12,6 +12,8 @@ from benchmarks.results import keep, show
 
 BENCHMARKS = {
     "train_step": "one step of an MLP 32-64-64-1, batch 64, Adam, on torch; losses are recorded",
+    "train_step_tensorflow": "the same on TensorFlow, against a loop over a `tf.function`",
+    "train_step_keras3": "the same on Keras 3, on the engine that KERAS_BACKEND names, against `model.fit`",
     "eval_step": "one step of evaluating that MLP on torch, with outputs kept and without",
     "import_time": "`import mml` in a fresh process, beyond importing numpy and pyarrow",
     "ingest": "1 GB of NumPy, Arrow and polars columns into a FeatureSet, against one copy of the memory",
@@ -47,7 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
         report = module.run(Settings(rounds=chosen.rounds, threads=chosen.threads))
         show(report, console)
         if not chosen.no_save:
-            keep(name, report)
+            keep(report.section or name, report)
 
 
 if __name__ == "__main__":

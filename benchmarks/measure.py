@@ -73,6 +73,8 @@ class Report:
         Lines under the table: what was left out, what was checked.
     packages : tuple of str
         Distributions whose versions belong to the result.
+    section : str
+        Name of its part of RESULTS.md; that of the benchmark where it is empty.
     """
 
     title: str
@@ -83,6 +85,7 @@ class Report:
     budgets: list[Budget] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     packages: tuple[str, ...] = ()
+    section: str = ""
 
     def typical(self, name: str) -> float:
         """Return the median seconds of one unit."""
