@@ -17,6 +17,11 @@ from mml.errors import LossError, MMLError, ModelError
 from mml_tf.native import Native
 from mml_tf.ops import TensorflowOps
 
+_NO_VALUES = (
+    "Inside a program tensors have no values yet: use operations of TensorFlow, or let the loss take a "
+    "parameter `context`, which makes the steps run one by one."
+)
+
 Values = dict[str, tf.Tensor]
 Fetch = Callable[[Values, Any], tf.Tensor]
 
@@ -144,15 +149,15 @@ def _guarded_loss(
         try:
             return run(values, count, context)
         except MMLError as error:
+            if error.hint is None and "numpy" in str(error.__cause__).lower():
+                error.hint = _NO_VALUES
             raise error.located({"loss": loss.label}) from error.__cause__
         except Exception as cause:
             raise LossError(
                 f"The loss failed: {cause}",
                 where={"loss": loss.label},
                 found=described(values, loss.arguments),
-                hint="Inside a program tensors have no values yet: use operations of TensorFlow only."
-                if "numpy" in str(cause)
-                else None,
+                hint=_NO_VALUES if "numpy" in str(cause).lower() else None,
             ) from cause
 
     return guarded

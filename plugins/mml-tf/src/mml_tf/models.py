@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import tensorflow as tf
@@ -17,11 +16,22 @@ from mml_tf.layers import BatchNorm, Conv1d, Dropout, Linear
 
 Shape = tuple[int, ...]
 
+
+def leaky_relu(inputs: tf.Tensor) -> tf.Tensor:
+    """Pass what is positive, and a hundredth of the rest."""
+    return tf.where(inputs > 0, inputs, 0.01 * inputs)
+
+
+def gelu(inputs: tf.Tensor) -> tf.Tensor:
+    """Weigh by the normal distribution; the framework's own rounds its constants to float32."""
+    return 0.5 * inputs * (1.0 + tf.math.erf(inputs * math.sqrt(0.5)))
+
+
 ACTIVATIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "relu": tf.nn.relu,
-    "leaky_relu": partial(tf.nn.leaky_relu, alpha=0.01),
+    "leaky_relu": leaky_relu,
     "elu": tf.nn.elu,
-    "gelu": partial(tf.nn.gelu, approximate=False),
+    "gelu": gelu,
     "silu": tf.nn.silu,
     "softplus": tf.nn.softplus,
     "tanh": tf.nn.tanh,
