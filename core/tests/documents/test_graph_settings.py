@@ -101,3 +101,25 @@ def test_a_wrong_setting_of_the_graph_is_told_at_its_place(folder, text, place, 
         with_graph(folder, optimizer=text).build()
     assert place in str(caught.value)
     assert told in str(caught.value)
+
+
+def test_columns_can_be_taken_by_key(folder):
+    rng = np.random.default_rng(0)
+    np.savez(folder / "two.npz", x=rng.normal(size=(8, 3)), u=rng.normal(size=(8, 2)), y=np.ones((8, 1)))
+    text = """
+mml: 1
+label: by-key
+data:
+  two: {file: two.npz, features: [x, u], targets: y}
+graph:
+  optimizer: sgd
+  nodes:
+    head: {model: {reference/mlp: {output_shape: 1}}, from: {data: two, combine: dict}}
+losses:
+  error: {loss: mse, on: head}
+plan:
+  - {train: train, split: null, sampler: {simple: {batch_size: 4}}, losses: [error]}
+"""
+    experiment = ExperimentDocument.from_text(text, folder=folder).build()
+    experiment.run()
+    assert experiment.graph["head"].input_shape == {"x": (3,), "u": (2,)}

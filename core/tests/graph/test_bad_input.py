@@ -99,7 +99,7 @@ def test_columns_that_differ_in_shape():
         (["outputs", "targets.why"], "'y'"),
         (["outputs", "target"], "'targets'"),
         (["outputs", "node.haed"], "'head'"),
-        (["outputs.anchor", "targets"], "Use 'outputs'"),
+        (["outputs.anchor", "targets"], "'outputs'"),
         (["outputs", "tags"], "tags=..."),
     ],
 )

@@ -217,12 +217,25 @@ def test_a_model_built_for_another_width_names_both():
 
 
 def test_a_featureset_that_does_not_exist_yet_is_named_until_it_does():
-    node = toy.dense("a", mml.FeatureSetReference("later", features="x", targets="y"))
-    graph = mml.ModelGraph([node])
-    with pytest.raises(mml.MMLError, match="later") as caught:
-        graph.build()
-    assert "'a'" in str(caught.value)
-    toy.data(label="later")
+    toy.data(label="lader")
+    here = toy.dense("here", mml.FeatureSetReference("lader", features="x", targets="y"))
+    a = toy.dense("a", mml.FeatureSetReference("later", features="x", targets="y"))
+    b = toy.dense("b", mml.FeatureSetReference("latest", features="u", targets="y"))
+    graph = mml.ModelGraph([here, a, b], label="early")
+    for missing, expected in (
+        ("later", "'a' reads 'later'; 'b' reads 'latest'"),
+        ("latest", "'b' reads 'latest'"),
+    ):
+        with pytest.raises(
+            RegistrationError, match=f"The FeatureSet '{missing}' does not exist yet"
+        ) as caught:
+            graph.build()
+        assert caught.value.found == expected
+        assert "graph 'early'" in str(caught.value)
+        assert f"node '{expected[1]}'" in str(caught.value)
+        assert "Did you mean 'la" in caught.value.hint
+        assert not any(node.is_built for node in graph.nodes.values())
+        toy.data(label=missing)
     assert graph.build().is_built
 
 

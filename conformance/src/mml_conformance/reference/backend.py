@@ -33,7 +33,7 @@ class ReferenceBackend(HostBackend):
     """NumPy arrays, gradients by hand, everything else from core."""
 
     name: ClassVar[str] = "reference"
-    capabilities: ClassVar[Capabilities] = Capabilities(gradients=True, deterministic=True)
+    capabilities: ClassVar[Capabilities] = Capabilities(gradients=True, deterministic=True, mappings=True)
     # What a mutant of the suite replaces to break one thing.
     step_type: ClassVar[type[Step]] = Step
     model_type: ClassVar[type[ReferenceModel]] = ReferenceModel

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from mml.backends import BaseModel, ModelSource, VariableSpec
+from mml.backends import BaseModel, InputShape, ModelSource, VariableSpec
 from mml.errors import ConfigError, ModelError, ShapeError, StateError, listed
 from mml_conformance.reference.layers import BatchNorm, Dense, Dropout, Layer, Relu, Run, Tanh, Values
 
@@ -23,8 +23,10 @@ class Mlp:
 
     Parameters
     ----------
-    input_shape, output_shape : int or tuple of int
-        Shapes of one sample; they are flattened inside.
+    input_shape : int, tuple of int, or mapping of str to tuple of int
+        Shape of one sample, or of its parts by key; flattened inside, the parts side by side.
+    output_shape : int or tuple of int
+        Shape of one sample.
     hidden : sequence of int
         Widths of the hidden layers.
     activation : {"relu", "tanh"}
@@ -39,7 +41,7 @@ class Mlp:
     def __init__(
         self,
         *,
-        input_shape: int | Sequence[int],
+        input_shape: int | Sequence[int] | Mapping[str, Shape],
         output_shape: int | Sequence[int] = (1,),
         hidden: Sequence[int] = (),
         activation: str = "relu",
@@ -49,11 +51,15 @@ class Mlp:
         seed: int = 0,
     ) -> None:
         _require_settings(activation, dropout, dtype, hidden)
-        self.input_shape = as_shape(input_shape)
+        self.input_shape: Shape | dict[str, Shape] = (
+            {key: as_shape(one) for key, one in input_shape.items()}
+            if isinstance(input_shape, Mapping)
+            else as_shape(input_shape)
+        )
         self.output_shape = as_shape(output_shape)
         self.dtype = dtype
         layers: list[Layer] = []
-        width = math.prod(self.input_shape)
+        width = sum(math.prod(one) for one in self._parts().values())
         for index, size in enumerate(hidden):
             layers.append(Dense(f"layers.{index}", width, size))
             if batch_norm:
@@ -77,24 +83,38 @@ class Mlp:
         """Names of the values that no gradient moves."""
         return frozenset().union(*(layer.buffers for layer in self.layers))
 
-    def forward(self, inputs: np.ndarray, run: Run) -> tuple[np.ndarray, list[Any]]:
+    def _parts(self) -> dict[str, Shape]:
+        return self.input_shape if isinstance(self.input_shape, dict) else {"": self.input_shape}
+
+    def forward(
+        self, inputs: np.ndarray | Mapping[str, np.ndarray], run: Run
+    ) -> tuple[np.ndarray, list[Any]]:
         """Run on ``(rows, *input_shape)``; return ``(rows, *output_shape)`` and what `backward` needs."""
-        array = inputs.astype(self.dtype, copy=False).reshape(len(inputs), math.prod(self.input_shape))
+        given = inputs if isinstance(inputs, Mapping) else {"": inputs}
+        flat = [
+            given[key].astype(self.dtype, copy=False).reshape(len(given[key]), math.prod(shape))
+            for key, shape in self._parts().items()
+        ]
+        array = flat[0] if len(flat) == 1 else np.concatenate(flat, axis=1)
         caches = []
         for layer in self.layers:
             array, cache = layer.forward(self.values, array, run)
             caches.append(cache)
-        return array.reshape(len(inputs), *self.output_shape), caches
+        return array.reshape(len(array), *self.output_shape), caches
 
     def backward(self, caches: list[Any], slope: np.ndarray) -> tuple[np.ndarray, Values]:
-        """Return the slope at the inputs, ``(rows, *input_shape)``, and at every parameter."""
+        """Return the slope at the inputs, ``(rows, *input_shape)``, and at every parameter.
+
+        Inputs by key are data, and their slope stays flat: nothing asks for it.
+        """
         rows = len(slope)
         slope = slope.astype(self.dtype, copy=False).reshape(rows, math.prod(self.output_shape))
         gradients: Values = {}
         for layer, cache in zip(reversed(self.layers), reversed(caches), strict=True):
             slope, found = layer.backward(self.values, cache, slope)
             gradients.update(found)
-        return slope.reshape(rows, *self.input_shape), gradients
+        shape = (-1,) if isinstance(self.input_shape, dict) else self.input_shape
+        return slope.reshape(rows, *shape), gradients
 
 
 class ReferenceModel(BaseModel):
@@ -113,17 +133,17 @@ class ReferenceModel(BaseModel):
         self._built = False
         self._original: Values = {}
 
-    def build(self, input_shape: Shape, output_shape: Shape | None = None, *, seed: int = 0) -> None:
+    def build(self, input_shape: InputShape, output_shape: Shape | None = None, *, seed: int = 0) -> None:
         """Make the network for these shapes, or check the one that came."""
         if self.network is None or (self._built and not self.source.is_instance):
-            self.network = self._made(tuple(input_shape), output_shape, seed)
-        self._check("input", tuple(input_shape), self.network.input_shape)
+            self.network = self._made(input_shape, output_shape, seed)
+        self._check("input", input_shape, self.network.input_shape)
         if output_shape is not None:
             self._check("output", as_shape(output_shape), self.network.output_shape)
         self._original = self._copies() if self.source.is_instance and not self._built else self._original
         self._built = True
 
-    def _made(self, input_shape: Shape, output_shape: Shape | None, seed: int) -> Mlp:
+    def _made(self, input_shape: InputShape, output_shape: Shape | None, seed: int) -> Mlp:
         taken = inspect.signature(self.source.target).parameters
         inferred: dict[str, Any] = {self.source.input_argument: input_shape, "seed": seed}
         if output_shape is not None:
@@ -137,7 +157,7 @@ class ReferenceModel(BaseModel):
             raise self._problem("The factory made no model of the reference backend.", found=repr(made))
         return made
 
-    def _check(self, side: str, expected: Shape, found: Shape) -> None:
+    def _check(self, side: str, expected: InputShape, found: InputShape) -> None:
         if expected != found:
             raise ShapeError(
                 f"The model has another {side} shape than the graph gives it.",
@@ -152,7 +172,7 @@ class ReferenceModel(BaseModel):
         return self._built
 
     @property
-    def input_shape(self) -> Shape | None:
+    def input_shape(self) -> InputShape | None:
         """Shape of one input sample."""
         return self.network.input_shape if self._built and self.network else None
 
@@ -183,7 +203,7 @@ class ReferenceModel(BaseModel):
             raise self._problem("The model is not built yet.")
         return self.network
 
-    def forward(self, inputs: np.ndarray) -> np.ndarray:
+    def forward(self, inputs: np.ndarray | Mapping[str, np.ndarray]) -> np.ndarray:
         """Run in inference mode."""
         return self.native.forward(inputs, Run(training=False))[0]
 

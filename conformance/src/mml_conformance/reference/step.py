@@ -52,7 +52,8 @@ class Step:
                 self.known[call.key] = np.asarray(call.merge.merge(NumpyOps(), arrays))  # type: ignore[union-attr]
                 continue
             run = Run(training=training and call.learns, seed=self.seed, stream=call.key)
-            outputs, self.caches[call.key] = _network(call).forward(arrays[0], run)
+            given = dict(zip(call.keys, arrays, strict=True)) if call.keys else arrays[0]
+            outputs, self.caches[call.key] = _network(call).forward(given, run)
             self.known[call.key] = outputs
 
     def losses(self) -> list[Any]:
@@ -89,7 +90,8 @@ class Step:
                 self._through_merge(call, slope, slopes)
                 continue
             inner, found = _network(call).backward(self.caches[call.key], slope)
-            self._add(slopes, call.sources[0], inner)
+            if not call.keys:
+                self._add(slopes, call.sources[0], inner)
             if call.learns:
                 for name, gradient in found.items():
                     _sum_into(gradients, f"{call.node}/{name}", gradient)

@@ -1,7 +1,7 @@
 """The backend contract, the NumPy backend, and conversion between backends."""
 
 from mml.backends.access import convert, get_backend
-from mml.backends.base_model import BaseModel, VariableSpec
+from mml.backends.base_model import BaseModel, InputShape, VariableSpec
 from mml.backends.capabilities import Capabilities
 from mml.backends.contract import ComputeBackend, ModelSource, StepGradients
 from mml.backends.host_backend import HostBackend
@@ -25,6 +25,7 @@ __all__ = [
     "ComputeBackend",
     "Controls",
     "HostBackend",
+    "InputShape",
     "ModelSource",
     "NumpyOps",
     "Program",

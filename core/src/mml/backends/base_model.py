@@ -7,14 +7,17 @@ for a shape and how to take its values out and put them back; it does not know t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
 from mml.protocols import Config, State
 
 Shape = tuple[int, ...]
+InputShape: TypeAlias = Shape | Mapping[str, Shape]
+"""The shape of one sample, or of each part of it where a model takes a mapping of arrays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +53,14 @@ class BaseModel(ABC):
     is_frozen: bool = False
 
     @abstractmethod
-    def build(self, input_shape: Shape, output_shape: Shape | None = None, *, seed: int = 0) -> None:
+    def build(self, input_shape: InputShape, output_shape: Shape | None = None, *, seed: int = 0) -> None:
         """Make the model ready for inputs of ``(rows, *input_shape)``, changing no buffer.
 
         Parameters
         ----------
-        input_shape : tuple of int
-            Shape of one input sample.
+        input_shape : tuple of int, or mapping of str to tuple of int
+            Shape of one input sample; by key where the model takes a mapping of arrays, which happens only
+            where `Capabilities.mappings` says so.
         output_shape : tuple of int, optional
             Shape of one output sample, where somebody declared it.
         seed : int
@@ -75,8 +79,8 @@ class BaseModel(ABC):
 
     @property
     @abstractmethod
-    def input_shape(self) -> Shape | None:
-        """Shape of one input sample, None before `build`."""
+    def input_shape(self) -> InputShape | None:
+        """Shape of one input sample, or of each part of it; None before `build`."""
 
     @property
     @abstractmethod
@@ -104,8 +108,8 @@ class BaseModel(ABC):
         return True
 
     @abstractmethod
-    def forward(self, inputs: np.ndarray) -> np.ndarray:
-        """Run the model in inference mode on ``(rows, *input_shape)`` and return a NumPy array."""
+    def forward(self, inputs: np.ndarray | Mapping[str, np.ndarray]) -> np.ndarray:
+        """Run the model in inference mode on ``(rows, *input_shape)``, or on such arrays by key."""
 
     @abstractmethod
     def variables(self) -> tuple[VariableSpec, ...]:

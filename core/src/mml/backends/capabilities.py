@@ -34,6 +34,9 @@ class Capabilities:
         and ``"bf16"``, where matrix products run in bfloat16 and parameters stay what they are.
     compiler : bool
         Segments can be handed to the framework's optimising compiler (`Segment.jit_compile`).
+    mappings : bool
+        Models can take several arrays as one mapping (`Call.keys`), as references with ``combine="dict"`` ask
+        for.
     """
 
     gradients: bool = False
@@ -45,3 +48,4 @@ class Capabilities:
     compiled: bool = False
     precisions: tuple[str, ...] = ("float32",)
     compiler: bool = False
+    mappings: bool = False

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mml.backends.base_model import BaseModel, Shape, VariableSpec
+from mml.backends.base_model import BaseModel, InputShape, Shape, VariableSpec
 from mml.backends.capabilities import Capabilities
 from mml.backends.contract import ModelSource, StepGradients
 from mml.backends.host_backend import HostBackend
@@ -26,10 +26,10 @@ class NumpyBackend(HostBackend):
     """Runs plain functions over arrays, merges and losses on NumPy arrays."""
 
     name: ClassVar[str] = "numpy"
-    capabilities: ClassVar[Capabilities] = Capabilities(deterministic=True, dlpack=True)
+    capabilities: ClassVar[Capabilities] = Capabilities(deterministic=True, dlpack=True, mappings=True)
 
     def wrap(self, source: ModelSource) -> BaseModel:
-        """Wrap a function from one array to one array."""
+        """Wrap a function from one array, or from a dict of arrays, to one array."""
         if not callable(source.target) or isinstance(source.target, type):
             raise ModelError(
                 "The NumPy backend runs functions over arrays.",
@@ -64,7 +64,7 @@ class NumpyBackend(HostBackend):
         if call.merge is not None:
             return np.asarray(call.merge.merge(self.ops, arrays))
         assert call.model is not None  # a call has a model or a merge: Segment's own invariant
-        return call.model.forward(arrays[0])
+        return call.model.forward(dict(zip(call.keys, arrays, strict=True)) if call.keys else arrays[0])
 
 
 class FunctionModel(BaseModel):
@@ -77,13 +77,13 @@ class FunctionModel(BaseModel):
         self.name = name
         self.kwargs = kwargs
         self.label = label
-        self._input_shape: Shape | None = None
+        self._input_shape: InputShape | None = None
         self._output_shape: Shape | None = None
 
-    def build(self, input_shape: Shape, output_shape: Shape | None = None, *, seed: int = 0) -> None:  # noqa: ARG002
+    def build(self, input_shape: InputShape, output_shape: Shape | None = None, *, seed: int = 0) -> None:  # noqa: ARG002
         """Probe the function with zeros to learn the output's shape."""
         with np.errstate(all="ignore"):  # that a function has no value at zero says nothing about the data
-            result = self.forward(np.zeros((_PROBE_ROWS, *input_shape), dtype=np.float32))
+            result = self.forward(_zeros(input_shape))
         if output_shape is not None and tuple(output_shape) != result.shape[1:]:
             raise ShapeError(
                 "The function gives another shape than the declared one.",
@@ -91,7 +91,8 @@ class FunctionModel(BaseModel):
                 expected=str(tuple(output_shape)),
                 found=str(result.shape[1:]),
             )
-        self._input_shape, self._output_shape = tuple(input_shape), result.shape[1:]
+        self._input_shape = dict(input_shape) if isinstance(input_shape, Mapping) else tuple(input_shape)
+        self._output_shape = result.shape[1:]
 
     @property
     def is_built(self) -> bool:
@@ -99,7 +100,7 @@ class FunctionModel(BaseModel):
         return self._input_shape is not None
 
     @property
-    def input_shape(self) -> Shape | None:
+    def input_shape(self) -> InputShape | None:
         """Shape of one input sample."""
         return self._input_shape
 
@@ -123,7 +124,7 @@ class FunctionModel(BaseModel):
         """False: a function has nothing to fit."""
         return False
 
-    def forward(self, inputs: np.ndarray) -> np.ndarray:
+    def forward(self, inputs: np.ndarray | Mapping[str, np.ndarray]) -> np.ndarray:
         """Apply the function.
 
         Raises
@@ -139,13 +140,14 @@ class FunctionModel(BaseModel):
             raise ModelError(
                 f"The function raised {type(cause).__name__}: {cause}",
                 where={"node": self.label},
-                found=f"an input of shape {inputs.shape}",
+                found=f"an input of shape {_shapes(inputs)}",
             ) from cause
-        if result.shape[:1] != inputs.shape[:1]:
+        rows = len(next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs)
+        if result.shape[:1] != (rows,):
             raise ShapeError(
                 "A function in the graph must keep the rows.",
                 where={"node": self.label},
-                expected=f"({len(inputs)}, ...)",
+                expected=f"({rows}, ...)",
                 found=str(result.shape),
             )
         return result
@@ -176,3 +178,13 @@ class FunctionModel(BaseModel):
 
     def reset(self, *, seed: int) -> None:
         """Do nothing: there are no values."""
+
+
+def _zeros(shape: InputShape) -> np.ndarray | dict[str, np.ndarray]:
+    if isinstance(shape, Mapping):
+        return {key: np.zeros((_PROBE_ROWS, *one), dtype=np.float32) for key, one in shape.items()}
+    return np.zeros((_PROBE_ROWS, *shape), dtype=np.float32)
+
+
+def _shapes(inputs: np.ndarray | Mapping[str, np.ndarray]) -> object:
+    return {key: one.shape for key, one in inputs.items()} if isinstance(inputs, Mapping) else inputs.shape

@@ -74,6 +74,8 @@ class Call:
         Which column of `Block.rows` counts its live rows; with none, the call does not run at that step.
     targets : str or None
         Name of the target values, where the call fits an estimator.
+    keys : tuple of str
+        Where the model takes one mapping of arrays: the key of each source. Empty where it takes one array.
     """
 
     key: str
@@ -84,6 +86,7 @@ class Call:
     learns: bool
     rows: int
     targets: str | None = None
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

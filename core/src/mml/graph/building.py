@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TypeGuard
 
+from mml.backends import InputShape
 from mml.context import ExperimentContext
-from mml.errors import MMLError, RegistrationError, ShapeError
+from mml.data import FeatureSet
+from mml.errors import MMLError, RegistrationError, ShapeError, did_you_mean
 from mml.graph.nodes import ComputeNode, ModelNode
 from mml.graph.references import ModelIOReference, Reference
-from mml.graph.shapes import Shape, reference_shape
+from mml.graph.shapes import reference_shape
 from mml.random import derive_seed
 
 
@@ -34,10 +36,13 @@ def build_nodes(
 
     Raises
     ------
+    RegistrationError
+        If FeatureSets do not exist yet; all of them are named, and nothing is built.
     ShapeError
         If shapes do not fit; both nodes are named.
     """
-    shapes: dict[str, Shape | None] = {}
+    _require_featuresets(nodes, ExperimentContext.active() if context is None else context)
+    shapes: dict[str, InputShape | None] = {}
     for label, node in nodes.items():
         incoming = [_shape(node, one, shapes, context) for one in node.upstream]
         known = [shape for shape in incoming if shape is not None]
@@ -46,6 +51,30 @@ def build_nodes(
         elif isinstance(node, ModelNode):
             node.wrap()
         shapes[label] = node.output_shape
+
+
+def _require_featuresets(nodes: Mapping[str, ComputeNode], context: ExperimentContext) -> None:
+    missing: list[tuple[str, str]] = []
+    for label, node in nodes.items():
+        for reference in node.upstream:
+            if isinstance(reference, ModelIOReference):
+                continue
+            try:
+                reference.resolve(context)
+            except RegistrationError:
+                missing.append((label, reference.label))
+            except MMLError as error:
+                raise error.located({"node": label}) from error.__cause__
+    if not missing:
+        return
+    node_label, featureset = missing[0]
+    known = [one.label for one in context.nodes() if isinstance(one, FeatureSet)]
+    raise RegistrationError(
+        f"The FeatureSet {featureset!r} does not exist yet.",
+        where={"node": node_label},
+        found="; ".join(f"{head!r} reads {label!r}" for head, label in missing),
+        hint=f"Make it, and the graph can be built. {did_you_mean(featureset, known)}",
+    )
 
 
 def build_through(
@@ -81,7 +110,7 @@ def build_through(
     ShapeError
         If shapes do not fit; both nodes are named.
     """
-    shapes: dict[str, Shape | None] = {}
+    shapes: dict[str, InputShape | None] = {}
     rebuilt: list[str] = []
     for label, node in nodes.items():
         known = [
@@ -104,7 +133,7 @@ def build_for_a_look(
     nodes: Mapping[str, ComputeNode], *, seed: int, context: ExperimentContext | None = None
 ) -> MMLError | None:
     """Build what can be built; return the first thing that stands against the rest, but for missing data."""
-    shapes: dict[str, Shape | None] = {}
+    shapes: dict[str, InputShape | None] = {}
     problem: MMLError | None = None
     for label, node in nodes.items():
         shapes[label] = None
@@ -121,7 +150,7 @@ def build_for_a_look(
     return problem
 
 
-def _gets_another_width(node: ComputeNode, shape: Shape) -> TypeGuard[ModelNode]:
+def _gets_another_width(node: ComputeNode, shape: InputShape) -> TypeGuard[ModelNode]:
     return isinstance(node, ModelNode) and node.is_built and node.input_shape != shape
 
 
@@ -130,7 +159,7 @@ def _has_values(node: ComputeNode) -> bool:
     return node.model is not None and bool(node.model.variables())
 
 
-def _build_or_tell(node: ComputeNode, shapes: list[Shape], *, seed: int) -> None:
+def _build_or_tell(node: ComputeNode, shapes: list[InputShape], *, seed: int) -> None:
     try:
         node.build(shapes, seed=initial_seed(seed, node.label))
     except ShapeError as error:
@@ -146,11 +175,11 @@ def _build_or_tell(node: ComputeNode, shapes: list[Shape], *, seed: int) -> None
 def _shape(
     node: ComputeNode,
     reference: Reference,
-    shapes: Mapping[str, Shape | None],
+    shapes: Mapping[str, InputShape | None],
     context: ExperimentContext | None,
     *,
     may_be_missing: bool = False,
-) -> Shape | None:
+) -> InputShape | None:
     if isinstance(reference, ModelIOReference):
         return shapes[reference.label]
     try:

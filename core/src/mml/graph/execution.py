@@ -254,6 +254,7 @@ def signature(segment: Segment) -> tuple[Any, ...]:
                 call.learns,
                 call.rows,
                 call.targets,
+                call.keys,
             )
             for call in segment.calls
         ),

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from mml.backends import InputShape
 from mml.context import ExperimentContext, RegistrationPolicy
 from mml.data import FeatureSet, FeatureSetReference
 from mml.data.schema import RAW, TRANSFORMED, ColumnName
@@ -273,7 +274,7 @@ def _featureset(columns: Mapping[str, Columns]) -> FeatureSet:
 
 
 def _check_shape(lane: Lane, node: ComputeNode, number: int) -> None:
-    built = None
+    built: InputShape | None = None
     if isinstance(node, ModelNode):
         built = node.input_shape
     elif isinstance(node, MergeNode) and node.input_shapes is not None:
@@ -284,11 +285,11 @@ def _check_shape(lane: Lane, node: ComputeNode, number: int) -> None:
         found = columns_shape(lane.source, lane.columns[FEATURES], lane.combine)
     except MMLError as error:
         raise error.located({"input": lane.name}) from error.__cause__
-    if found != tuple(built):
+    if found != built:
         raise ShapeError(
             "The input does not have the shape that the node was built for.",
             where={"node": node.label, "input": lane.name},
-            expected=f"{tuple(built)} a sample",
+            expected=f"{built} a sample",
             found=f"{found} a sample",
         )
 

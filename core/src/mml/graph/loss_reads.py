@@ -9,7 +9,7 @@ from mml.errors import ColumnError, LossError
 from mml.graph.elsewhere import matching_rows
 from mml.graph.losses.applied_loss import AppliedLoss
 from mml.graph.losses.routing import LossInput
-from mml.graph.plan import FEATURES, TAGS, TARGETS, DataInput, Elsewhere, Joined, Lane, Match
+from mml.graph.plan import BY_KEY, FEATURES, TAGS, TARGETS, DataInput, Elsewhere, Joined, Lane, Match
 from mml.graph.routes import Routes, same_data, whole_domain
 
 
@@ -109,6 +109,13 @@ class LossReads:
                 found=", ".join(repr(one.name) for one in lanes),
                 hint="Name one column: 'features.<column>'.",
             )
+        if lanes[0].combine == BY_KEY:
+            raise LossError(
+                "The node takes its features by key.",
+                where={"input": FEATURES},
+                found=", ".join(lanes[0].columns[FEATURES]),
+                hint="Name one column: 'features.<column>'.",
+            )
         return whole_domain(lanes[0], role, FEATURES, self.routes.dtype(label))
 
     def _column(self, label: str, role: str, domain: str, key: str) -> DataInput:
@@ -124,9 +131,7 @@ class LossReads:
                 hint="Apply the loss above the merge, or rename one of the columns.",
             )
         lane = holding[0] if holding else carrying
-        return DataInput(
-            lane.name, role, _columns_of(lane, domain, key), self.routes.dtype(label), lane.combine
-        )
+        return DataInput(lane.name, role, _columns_of(lane, domain, key), self.routes.dtype(label))
 
     def _elsewhere(self, label: str, role: str, elsewhere: Elsewhere) -> DataInput:
         lane = self.routes.lanes[self.routes.identity(label)]

@@ -196,7 +196,7 @@ class ModelGraph(Mutable, Steppable, Described):
 
     def forward(
         self,
-        inputs: Mapping[str, np.ndarray] | np.ndarray,
+        inputs: Mapping[str, np.ndarray | Mapping[str, np.ndarray]] | np.ndarray,
         *,
         active_nodes: str | GraphNode | Iterable[str | GraphNode] | None = None,
     ) -> dict[str, np.ndarray]:
@@ -204,8 +204,9 @@ class ModelGraph(Mutable, Steppable, Described):
 
         Parameters
         ----------
-        inputs : mapping of str to ndarray, or ndarray
-            By head node, an array ``(rows, *input_shape)``; a lone array for a graph with one head.
+        inputs : mapping of str to ndarray or to mapping of str to ndarray, or ndarray
+            By head node, an array ``(rows, *input_shape)``, or such arrays by column for a model that takes
+            them so; a lone array for a graph with one head.
         active_nodes : str, node, or iterable of them, optional
             The nodes whose outputs are wanted; what they depend on runs too. All where left out.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from mml.backends import get_backend
+from mml.backends import InputShape, get_backend
 from mml.context import ExperimentContext
 from mml.data import FeatureSetReference
 from mml.errors import MMLError, RegistrationError
@@ -146,7 +146,7 @@ class Outline:
     label: str
     phase: str | None
     mode: str
-    shapes: Mapping[str, tuple[Shape | None, Shape | None]] = field(default_factory=dict)
+    shapes: Mapping[str, tuple[InputShape | None, Shape | None]] = field(default_factory=dict)
     stages: tuple[StageOutline, ...] = ()
     borders: tuple[BorderOutline, ...] = ()
     columns: tuple[ColumnOutline, ...] = ()

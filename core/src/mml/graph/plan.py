@@ -17,6 +17,7 @@ from mml.graph.losses.routing import DEFAULT_ROLE
 from mml.graph.optimizers.optimizer import Optimizer
 
 FEATURES, TARGETS, TAGS = "features", "targets", "tags"
+BY_KEY = "dict"
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,10 @@ from mml.graph.loss_placement import LossPlacement, check_losses
 from mml.graph.naming import Inputs, ValueNames
 from mml.graph.nodes import ComputeNode, MergeNode, ModelNode
 from mml.graph.optimizers.optimizer import Optimizer
-from mml.graph.plan import FEATURES, DataInput, Plan, PlannedSegment, Request
+from mml.graph.plan import BY_KEY, FEATURES, DataInput, Plan, PlannedSegment, Request
 from mml.graph.reach import check_reached
 from mml.graph.routes import Pairs, Routes
+from mml.graph.shapes import column_keys
 from mml.graph.stages import Stage
 from mml.graph.staging import Staging
 from mml.graph.stepping import check_idle, check_steppable, choose_optimizers
@@ -190,14 +191,20 @@ class Planner:
 
     def _call(self, label: str, role: str, stage: Stage, inputs: Inputs) -> Call:
         node, dtype = self.nodes[label], self.routes.dtype(label)
-        sources = []
+        sources: list[str] = []
+        keys: tuple[str, ...] = ()
         for reference, name in zip(node.upstream, self.routes.lane_names(label), strict=True):
             if name is None:
                 sources.append(self.names.output(reference.label, role, stage.labels, dtype, inputs))
+                continue
+            lane = self.routes.lane(name, label)
+            columns = lane.columns[FEATURES]
+            if lane.combine == BY_KEY:
+                keys = column_keys(columns)
+                parts = [DataInput(name, role, (column,), dtype) for column in columns]
             else:
-                lane = self.routes.lane(name, label)
-                data = DataInput(name, role, lane.columns[FEATURES], dtype, lane.combine)
-                sources.append(self.names.gathered(data, inputs))
+                parts = [DataInput(name, role, columns, dtype, lane.combine)]
+            sources += [self.names.gathered(one, inputs) for one in parts]
         learns = label in self.learning
         fits = learns and not self.staging.learns_by_gradient(label)
         fitted_to = self.routes.carried(label, role) if fits else None
@@ -210,6 +217,7 @@ class Planner:
             learns=learns,
             rows=self.names.count(self.routes.pairs(label, role)),
             targets=None if fitted_to is None else self.names.gathered(fitted_to, inputs),
+            keys=keys,
         )
 
     def _device(self, stage: Stage) -> str | None:

@@ -14,7 +14,7 @@ from mml.errors import GraphError, PhaseError
 from mml.graph.dtypes import InputDtypes
 from mml.graph.losses.routing import DEFAULT_ROLE
 from mml.graph.nodes import ComputeNode, MergeNode
-from mml.graph.plan import TARGETS, DataInput, Joined, Lane
+from mml.graph.plan import BY_KEY, TARGETS, DataInput, Joined, Lane
 from mml.graph.references import ModelIOReference
 from mml.graph.topology import upstream_labels
 
@@ -178,7 +178,9 @@ def _chosen(node: MergeNode, how: object) -> int:
 def whole_domain(lane: Lane, role: str, domain: str, dtype: str | None) -> DataInput | None:
     """Return all columns of a domain that a lane's reference selects, None where it selects none."""
     columns = lane.columns.get(domain, ())
-    return DataInput(lane.name, role, columns, dtype, lane.combine) if columns else None
+    # A dict is a form for models, and no loss or estimator takes its targets so.
+    combine = None if lane.combine == BY_KEY else lane.combine
+    return DataInput(lane.name, role, columns, dtype, combine) if columns else None
 
 
 def same_data(one: ColumnSource, other: ColumnSource) -> bool:

@@ -170,7 +170,9 @@ def _merge_name(node: MergeNode) -> str:
     return type(node).__name__
 
 
-def _shape(shape: tuple[int, ...] | None) -> str:
+def _shape(shape: tuple[int, ...] | Mapping[str, tuple[int, ...]] | None) -> str:
+    if isinstance(shape, Mapping):
+        return ", ".join(f"{key} {one}" for key, one in shape.items())
     return "?" if shape is None else str(shape)
 
 

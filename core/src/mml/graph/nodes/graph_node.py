@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from mml.backends import BaseModel
+from mml.backends import BaseModel, InputShape
 from mml.context import ExperimentNode
 from mml.errors import ConfigError, GraphError
 from mml.graph.references import ModelIOReference, Reference, as_reference
@@ -145,5 +145,5 @@ class ComputeNode(GraphNode):
         """Shape of one output sample, None where it is not known yet."""
 
     @abstractmethod
-    def build(self, input_shapes: Sequence[Shape], *, seed: int = 0) -> None:
-        """Make the node ready for upstreams of these per-sample shapes."""
+    def build(self, input_shapes: Sequence[InputShape], *, seed: int = 0) -> None:
+        """Make the node ready for upstreams of these shapes of a sample, by key where columns come so."""

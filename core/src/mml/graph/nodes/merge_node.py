@@ -10,9 +10,10 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-from mml.errors import GraphError
+from mml.backends import InputShape
+from mml.errors import GraphError, ShapeError
 from mml.graph.nodes.graph_node import ComputeNode, Shape
-from mml.graph.references import reference_from_config
+from mml.graph.references import Reference, reference_from_config
 from mml.protocols import Config
 
 Strategy = int | str
@@ -83,11 +84,21 @@ class MergeNode(ComputeNode):
         """Shape of one merged sample."""
         return self._output_shape
 
-    def build(self, input_shapes: Sequence[Shape], *, seed: int = 0) -> None:  # noqa: ARG002 -- nothing is drawn
+    def build(self, input_shapes: Sequence[InputShape], *, seed: int = 0) -> None:  # noqa: ARG002 -- nothing is drawn
         """Check that the shapes can be merged and infer the result's."""
-        shapes = tuple(tuple(shape) for shape in input_shapes)
+        shapes = tuple(self._array_shape(*one) for one in zip(self.upstream, input_shapes, strict=True))
         self._output_shape = self.merged_shape(shapes)
         self._input_shapes = shapes
+
+    def _array_shape(self, upstream: Reference, shape: InputShape) -> Shape:
+        if not isinstance(shape, Mapping):
+            return tuple(shape)
+        raise ShapeError(
+            "A merge takes one array from each upstream, and this one gives its columns by key.",
+            where={"node": self.label},
+            found=f"{upstream.label!r} with combine='dict'",
+            hint="Use combine='concat' in the reference, or a reference for each column.",
+        )
 
     @abstractmethod
     def merged_shape(self, shapes: tuple[Shape, ...]) -> Shape:

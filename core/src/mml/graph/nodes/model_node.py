@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from mml.backends import BaseModel, get_backend
-from mml.errors import MMLError, ModelError, ShapeError
+from mml.backends import BaseModel, InputShape, get_backend
+from mml.errors import MMLError, ModelError, ShapeError, listed
 from mml.graph.model import Model, wrap_model
 from mml.graph.nodes.graph_node import ComputeNode, Shape
 from mml.graph.optimizers.optimizer import Optimizer, as_optimizer
@@ -83,8 +83,8 @@ class ModelNode(ComputeNode):
         return self._model is not None and self._model.is_built
 
     @property
-    def input_shape(self) -> Shape | None:
-        """Shape of one input sample."""
+    def input_shape(self) -> InputShape | None:
+        """Shape of one input sample, or of each part of it where columns come by key."""
         return None if self._model is None else self._model.input_shape
 
     @property
@@ -118,7 +118,7 @@ class ModelNode(ComputeNode):
         if self._model is not None:
             self._model.freeze() if by else self._model.unfreeze()
 
-    def build(self, input_shapes: Sequence[Shape], *, seed: int = 0) -> None:
+    def build(self, input_shapes: Sequence[InputShape], *, seed: int = 0) -> None:
         """Wrap the declared model if needed and build it for its input.
 
         Raises
@@ -127,18 +127,31 @@ class ModelNode(ComputeNode):
             If the model does not take such an input; the message names the node.
         """
         try:
+            shape = self._taken(input_shapes[0])
             model = self.wrap()
             if not model.is_built:
                 declared = self._declared.output_shape if isinstance(self._declared, Model) else None
-                model.build(tuple(input_shapes[0]), declared, seed=seed)
-            elif model.input_shape != tuple(input_shapes[0]):
+                model.build(shape, declared, seed=seed)
+            elif model.input_shape != shape:
                 raise ShapeError(
                     "The model was built for another input.",
                     expected=f"{model.input_shape} a sample",
-                    found=f"{tuple(input_shapes[0])} a sample, from {self.upstream[0].label!r}",
+                    found=f"{shape} a sample, from {self.upstream[0].label!r}",
                 )
         except MMLError as error:
             raise error.located({"node": self.label, "upstream": self.upstream[0].label}) from error.__cause__
+
+    def _taken(self, shape: InputShape) -> InputShape:
+        """Return the shape that the model is built for; refuse columns by key where none are taken."""
+        if not isinstance(shape, Mapping):
+            return tuple(shape)
+        if not get_backend(self.backend).capabilities.mappings:
+            raise ModelError(
+                f"Models of the backend {self.backend!r} take one array, and no columns by key.",
+                found=f"combine='dict' with {listed(shape)}",
+                hint="Use combine='concat' in the reference, or a node for each column and a merge.",
+            )
+        return dict(shape)
 
     @property
     def model_name(self) -> str:
@@ -169,12 +182,14 @@ class ModelNode(ComputeNode):
         if self._model is not None:
             self._model.reset(seed=seed)
 
-    def forward(self, inputs: np.ndarray) -> np.ndarray:
-        """Run the model in inference mode on an array of shape ``(rows, *input_shape)``."""
+    def forward(self, inputs: np.ndarray | Mapping[str, np.ndarray]) -> np.ndarray:
+        """Run the model in inference mode on ``(rows, *input_shape)``, or on such arrays by key."""
         if self._model is None or not self._model.is_built:
             raise ModelError(
                 "The node is not built yet.", where={"node": self.label}, hint="Call graph.build() first."
             )
+        if isinstance(inputs, Mapping):
+            return self._model.forward({key: np.asarray(one) for key, one in inputs.items()})
         return self._model.forward(np.asarray(inputs))
 
     def wrap(self) -> BaseModel:
