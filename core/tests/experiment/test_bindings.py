@@ -316,7 +316,7 @@ class TestRefusals:
         ("settings", "match"),
         [
             ({"node": 3}, "names a node"),
-            ({"node": "a", "sampler": 32}, "sampler is none"),
+            ({"node": "a", "sampler": 32}, "32 is not a sampler"),
             ({"node": "a", "split": 0.5}, "split is named"),
             ({"node": "a", "stream": 1}, "stream is named"),
             ({"node": "a", "upstream": "rows"}, "`upstream`"),

@@ -241,6 +241,10 @@ def test_another_kind_is_refused(path):
     with pytest.raises(ArchiveError, match="something else") as caught:
         read_archive(path, kind="model")
     assert str(path) in caught.value.where
+    assert (caught.value.expected, caught.value.found) == (
+        "an archive of kind 'model'",
+        "one of kind 'graph'",
+    )
 
 
 def test_a_member_that_does_not_exist_is_told_with_the_nearest(path):

@@ -60,6 +60,7 @@ def test_an_mlp_without_hidden_layers_is_linear() -> None:
         (lambda: MLP(3, 2, activation="rellu"), ModelError, "'relu'"),
         (lambda: MLP(3, 2, hidden="64"), ModelError, "hidden"),
         (lambda: MLP(3, 2, hidden=[0]), ModelError, "hidden"),
+        (lambda: MLP(3, 2, hidden=32), ModelError, r"a list of whole numbers(.|\n)*try: Write hidden=\[32\]"),
         (lambda: MLP(3, 2, dropout=1.0), ModelError, "dropout"),
         (lambda: MLP(3, 0), ShapeError, "output_shape"),
         (lambda: CNN1d((3, 5, 7), 2), ShapeError, "cnn1d"),

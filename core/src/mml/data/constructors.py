@@ -18,7 +18,7 @@ from mml.data.columns_given import Keys, columns_of_arrays, columns_of_mapping, 
 from mml.data.parquet_files import read_parquet
 from mml.data.schema import FEATURES, TAGS, TARGETS
 from mml.data.table_files import FilePath, map_ipc, reading
-from mml.errors import ColumnError, MMLError
+from mml.errors import ColumnError, ConfigError, MMLError
 
 
 class Constructible(ABC):
@@ -273,6 +273,13 @@ class Constructible(ABC):
 
     @classmethod
     def _ingest(cls, label: str, collection: Callable[[], SampleCollection]) -> Self:
+        if not isinstance(label, str):
+            raise ConfigError(
+                "The label of a FeatureSet comes first, then its data.",
+                expected="a string",
+                found=type(label).__name__,
+                hint="Write FeatureSet.from_dict('cells', data, ...).",
+            )
         try:
             return cls(label, collection())
         except MMLError as error:

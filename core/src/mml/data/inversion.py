@@ -201,9 +201,18 @@ def _transformed_name(source: ColumnSource, column: str) -> ColumnName:
     names = source.schema.select(column)
     if len(names) != 1:
         raise ColumnError(f"One column is inverted at a time; {column!r} fits {len(names)}.")
-    name = ColumnName.parse(names[0]).with_representation(TRANSFORMED)
+    given = ColumnName.parse(names[0])
+    name = given.with_representation(TRANSFORMED)
     if str(name) not in source.schema or not source.chain(str(name)):
-        raise ScalerError(f"The column '{column}' has no transform to invert.")
+        raise ScalerError(
+            f"The column '{column}' has no transform to invert.",
+            hint="Its values are in raw units as they are.",
+        )
+    if given.representation == RAW:
+        raise ScalerError(
+            f"'{column}' names raw values, which need no inversion.",
+            hint=f"Name the column that the values are of: '{given.key}' or '{name}'.",
+        )
     return name
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mml.data.rows import Rows, count
 from mml.data.view import FeatureSetView
 from mml.errors import SplitError, did_you_mean
@@ -31,6 +33,7 @@ class SplitViews(Mapping[str, FeatureSetView]):
         self._splits = splits
 
     def __getitem__(self, name: str) -> FeatureSetView:
+        _refuse_rows(name, of=self._featureset.label)
         if name not in self:
             raise SplitError(
                 f"{self._featureset.label!r} has no split {name!r}.",
@@ -58,3 +61,20 @@ class SplitViews(Mapping[str, FeatureSetView]):
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name!r}: {count(rows)} samples" for name, rows in self._splits.items())
         return f"{{{sizes}}}"
+
+
+def _refuse_rows(index: object, *, of: str) -> None:
+    """Refuse positions of rows, which are chosen with `take`; labels of splits pass."""
+    if not isinstance(index, slice | int | np.integer | np.ndarray):
+        return
+    positions = "[0, 1, 2]"
+    if isinstance(index, slice) and index.stop is not None:
+        bounds = [index.start or 0, index.stop, *([] if index.step is None else [index.step])]
+        positions = f"range({', '.join(map(str, bounds))})"
+    elif isinstance(index, int | np.integer):
+        positions = f"[{index}]"
+    raise SplitError(
+        f"{of!r} is indexed by the names of splits.",
+        found=repr(index)[:80],
+        hint=f"Rows are chosen by position: featureset.take({positions}).",
+    )

@@ -18,7 +18,7 @@ from mml.data.protocols import ScalerLike
 from mml.data.records import FittedColumn, ScalerRecord
 from mml.data.rows import Rows, count
 from mml.data.scaler_calls import explained, learns
-from mml.data.schema import FEATURES, RAW, TARGETS, TRANSFORMED, ColumnName, ColumnSpec, Selection
+from mml.data.schema import FEATURES, RAW, TAGS, TARGETS, TRANSFORMED, ColumnName, ColumnSpec, Selection
 from mml.data.source import ColumnSource
 from mml.data.trial import few, tried
 from mml.data.view import FeatureSetView
@@ -94,7 +94,9 @@ def scalable_columns(source: ColumnSource, *, domain: str, keys: Selection) -> l
     if domain not in (FEATURES, TARGETS):
         raise ScalerError(
             f"Scalers work on features and targets, not on {domain!r}.",
-            hint=did_you_mean(str(domain), (FEATURES, TARGETS)),
+            hint="Tags stay as they are; ingest the column as a feature or target to scale it."
+            if domain == TAGS
+            else did_you_mean(str(domain), (FEATURES, TARGETS)),
         )
     specs = [source.spec(name) for name in source.schema.select(keys, domain=domain)]
     if not specs:

@@ -338,7 +338,9 @@ class Archive:
     def _check_kind(self, kind: str | None) -> None:
         if kind is not None and checked_kind(kind) is not self._manifest.kind:
             raise ArchiveError(
-                "The file holds something else.", expected=f"a {kind}", found=f"a {self._manifest.kind}"
+                "The file holds something else.",
+                expected=f"an archive of kind '{kind}'",
+                found=f"one of kind '{self._manifest.kind}'",
             )
 
     def _check_open(self) -> None:

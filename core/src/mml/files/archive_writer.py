@@ -98,6 +98,14 @@ def write_archive(
             data = encode_manifest(manifest)
             _store(archive, file, MANIFEST_NAME, len(data), lambda write: write(data))
     except OSError as error:
+        folder = os.path.dirname(os.path.realpath(path))
+        if not os.path.isdir(folder):
+            raise ArchiveError(
+                "The folder to write into does not exist.",
+                where={"file": os.fspath(path)},
+                found=f"no folder {folder!r}",
+                hint="Make it first: pathlib.Path(...).mkdir(parents=True).",
+            ) from error
         raise ArchiveError(
             f"The file could not be written: {error}.",
             where={"file": os.fspath(path)},

@@ -17,8 +17,8 @@ from mml.data.schema import RAW
 from mml.errors import DataError
 
 
-def as_columns(columns: str | Iterable[str] | None) -> tuple[str, ...]:
-    """Return a setting such as ``group_by`` as a tuple of names; empty for None.
+def as_columns(columns: str | Iterable[str] | None, *, setting: str = "group_by") -> tuple[str, ...]:
+    """Return a setting such as ``group_by``, named for messages, as a tuple of names; empty for None.
 
     Raises
     ------
@@ -32,11 +32,18 @@ def as_columns(columns: str | Iterable[str] | None) -> tuple[str, ...]:
         names = tuple(columns)
     if not all(isinstance(name, str) for name in names):
         raise DataError(
-            "Columns to group by are given by name.",
+            f"Columns to {setting.replace('_', ' ')} are given by name.",
             expected="a string or a list of strings",
-            found=repr(columns)[:80],
+            found=_told(columns),
+            hint=f"Make the values a column of the FeatureSet, such as a tag, and name it: {setting}='...'.",
         )
     return cast("tuple[str, ...]", names)
+
+
+def _told(given: object) -> str:
+    """Describe what is no name; of arrays, whose values say nothing here, the shape."""
+    shape = getattr(given, "shape", None)
+    return repr(given)[:80] if shape is None else f"{type(given).__name__} of shape {tuple(shape)}"
 
 
 def group_codes(view: FeatureSetView, columns: tuple[str, ...]) -> np.ndarray:

@@ -56,7 +56,7 @@ class InputBinding:
                 )
         if self.sampler is not None and not (hasattr(self.sampler, "bind") and hasattr(self.sampler, "key")):
             raise PhaseError(
-                "A binding's sampler is none.",
+                f"{self.sampler!r} is not a sampler."[:80],
                 where={"node": self.node},
                 expected="a sampler, such as SimpleSampler(batch_size=32)",
                 found=f"{type(self.sampler).__name__}: {self.sampler!r}",

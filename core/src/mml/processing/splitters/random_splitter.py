@@ -58,7 +58,7 @@ class RandomSplitter:
             )
         object.__setattr__(self, "seed", int(self.seed))
         for setting in ("group_by", "stratify_by"):
-            object.__setattr__(self, setting, as_columns(getattr(self, setting)) or None)
+            object.__setattr__(self, setting, as_columns(getattr(self, setting), setting=setting) or None)
 
     def split(self, view: FeatureSetView) -> dict[str, np.ndarray]:
         """Return ascending positions within the view per split; disjoint and complete.
@@ -206,7 +206,11 @@ def _json(columns: str | Iterable[str] | None) -> list[str] | None:
 
 def _checked_ratios(ratios: Mapping[str, float]) -> dict[str, float]:
     if not isinstance(ratios, Mapping) or not ratios:
-        raise SplitError("Ratios are a mapping from split names to shares.", found=repr(ratios))
+        raise SplitError(
+            "Ratios are a mapping from split names to shares.",
+            found=repr(ratios),
+            hint="Name the splits: ratios={'train': 0.8, 'test': 0.2}.",
+        )
     for name, share in ratios.items():
         if not isinstance(name, str) or not name.strip():
             raise SplitError("A split needs a name.", expected="a non-empty string", found=repr(name))
@@ -219,5 +223,10 @@ def _checked_ratios(ratios: Mapping[str, float]) -> dict[str, float]:
             )
     total = math.fsum(float(share) for share in ratios.values())
     if abs(total - 1) > 1e-9:
-        raise SplitError("The ratios do not sum to 1.", found=f"{dict(ratios)}, together {total:.12g}")
+        shares = {name: round(float(share) / total, 12) for name, share in ratios.items()}
+        raise SplitError(
+            "The ratios do not sum to 1.",
+            found=f"{dict(ratios)}, together {total:.12g}",
+            hint=f"Shares in this proportion are ratios={shares}.",
+        )
     return {name: float(share) for name, share in ratios.items()}
