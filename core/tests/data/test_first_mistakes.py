@@ -7,7 +7,7 @@ import pytest
 
 from mml.context import ExperimentContext
 from mml.data import FeatureSet
-from mml.errors import ArchiveError, ConfigError, DataError, ScalerError, SplitError
+from mml.errors import ArchiveError, ConfigError, DataError, RegistrationError, ScalerError, SplitError
 
 N_ROWS = 12
 
@@ -103,6 +103,31 @@ def test_raw_values_need_no_inversion():
     with pytest.raises(ScalerError, match="no transform to invert") as caught:
         fs.inverse_transform(np.zeros(2), "site")
     assert "raw units" in caught.value.hint
+
+
+def test_what_is_loaded_beside_the_original_names_the_file_and_both_ways_out(tmp_path):
+    path = tmp_path / "cells.mml"
+    with ExperimentContext().activate() as context:
+        original = FeatureSet.from_dict("cells", columns(), feature_keys="x")
+        original.save(path)
+        with pytest.raises(RegistrationError, match="is already taken") as caught:
+            FeatureSet.load(path)
+        assert str(path) in caught.value.where
+        assert "with mml.ExperimentContext().activate():" in caught.value.hint
+        assert "mml.ExperimentContext.active().policy = 'overwrite'" in caught.value.hint
+        with ExperimentContext().activate():
+            assert FeatureSet.load(path) == original
+        ExperimentContext.active().policy = "overwrite"
+        loaded = FeatureSet.load(path)
+        assert context.get("cells") is loaded
+
+
+@pytest.mark.parametrize("trusted", [True, None, [1], {"my_models": 1.0}.values()])
+def test_trust_is_given_by_name(tmp_path, trusted):
+    cells().save(tmp_path / "cells.mml")
+    with pytest.raises(ConfigError, match="`trusted` names the code") as caught:
+        FeatureSet.load(tmp_path / "cells.mml", trusted=trusted)
+    assert "trusted=['my_models']" in caught.value.expected
 
 
 def test_a_missing_folder_is_told_and_how_to_make_it(tmp_path):

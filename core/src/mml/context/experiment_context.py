@@ -278,7 +278,9 @@ def _taken(node: ExperimentNode, rival: ExperimentNode) -> RegistrationError:
     return RegistrationError(
         f"The {what} of {node!r} is already taken in its context.",
         found=repr(rival),
-        hint="Choose another label, remove the earlier node, or set the context's policy to 'overwrite'.",
+        hint="Choose another label, remove the earlier node, work in a context of its own (`with "
+        "mml.ExperimentContext().activate():`), or let later nodes replace earlier ones "
+        "(mml.ExperimentContext.active().policy = 'overwrite').",
     )
 
 

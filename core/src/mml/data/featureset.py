@@ -28,7 +28,7 @@ from mml.data.source import ColumnSource
 from mml.data.split_views import SplitViews
 from mml.data.summary import summarize
 from mml.data.view import FeatureSetView
-from mml.errors import ConfigError
+from mml.errors import ConfigError, MMLError
 from mml.files import Archive
 from mml.protocols import Config, State
 from mml.registry import reading_file
@@ -204,9 +204,15 @@ class FeatureSet(ExperimentNode, Constructible, ColumnAccess, Divided, Scalable)
         ------
         ArchiveError
             If the file is damaged or holds something else, or names code that nobody vouches for.
+        RegistrationError
+            If the context holds another node of its label, as the FeatureSet that was saved.
         """
         with reading_file(trusted=trusted):
-            return cls._restored(*featureset_file.load(path))
+            config, contents = featureset_file.load(path)
+        try:
+            return cls._restored(config, contents)
+        except MMLError as error:
+            raise error.located({"file": os.fspath(path)}) from error.__cause__
 
     def archive_members(self, *, prefix: str) -> dict[str, Any]:
         """Return the members that make up this FeatureSet in an archive of something larger."""

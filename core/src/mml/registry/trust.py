@@ -7,9 +7,10 @@ always fine: their owners put them there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 from mml.errors import ConfigError
 
@@ -24,13 +25,29 @@ def reading_file(*, trusted: Sequence[str] = ()) -> Iterator[None]:
     ----------
     trusted : sequence of str
         Paths or modules whose code the reader wants to run, e.g. ``["my_models"]``.
+
+    Raises
+    ------
+    ConfigError
+        If it is something else: nobody vouches for all code at once.
     """
-    names = (trusted,) if isinstance(trusted, str) else tuple(trusted)
+    names = (trusted,) if isinstance(trusted, str) else _paths(trusted)
     token = _TRUSTED.set(names)
     try:
         yield
     finally:
         _TRUSTED.reset(token)
+
+
+def _paths(trusted: Any) -> tuple[str, ...]:
+    names = tuple(trusted) if isinstance(trusted, Iterable) else None
+    if names is None or not all(isinstance(one, str) for one in names):
+        raise ConfigError(
+            "`trusted` names the code that a file may name.",
+            expected="modules or Python paths, such as trusted=['my_models']",
+            found=repr(trusted)[:80],
+        )
+    return names
 
 
 def check_path(path: str, *, what: str, vouched: Callable[[str], bool]) -> None:
