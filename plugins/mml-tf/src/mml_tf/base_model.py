@@ -96,6 +96,7 @@ class TensorflowBaseModel(BaseModel):
             native = self._native or self._construct(input_shape, declared)
             before = set(native.values())
             found = probe(native, input_shape, label=self._label)
+            made = set(native.values()) - before
             native.captured = captured_variables(native, input_shape)
         if declared is not None and found.shape != declared:
             raise ShapeError(
@@ -107,8 +108,12 @@ class TensorflowBaseModel(BaseModel):
         self._native, self._found = native, found
         self._input_shape, self._declared = input_shape, declared
         if self._given and self._pristine is None:
-            self._pristine = values.read_values(native)
-            self._unbuilt = unbuilt if set(native.values()) != before else None
+            self._unbuilt = unbuilt if made else None
+            drawn = made if self._unbuilt is not None else set()
+            self._pristine = {
+                name: value for name, value in values.read_values(native).items() if name not in drawn
+            }
+            self._redraw(seed)
 
     @property
     def is_built(self) -> bool:
@@ -229,19 +234,15 @@ class TensorflowBaseModel(BaseModel):
         What a given module made at its first input is drawn anew.
         """
         native, _ = self._built()
-        assert self._input_shape is not None  # built
         if self._pristine is not None:
-            self.set_state(self._pristine)
-            if self._unbuilt is None:
-                return
+            self.set_state({**self.get_state(), **self._pristine})
+            self._redraw(seed)
+            return
+        assert self._input_shape is not None  # built
         with random_state.swapped(), random_state.seeded(seed):
-            fresh = (
-                self._construct(self._input_shape, self._declared)
-                if self._pristine is None
-                else self._checked_native(copy.deepcopy(self._unbuilt), self._label)
-            )
+            fresh = self._construct(self._input_shape, self._declared)
             probe(fresh, self._input_shape, label=self._label)
-            fresh.captured = native.captured
+        fresh.captured = native.captured
         values.copy_values(fresh, native, label=self._label)
 
     def _built(self) -> tuple[Native, Probe]:
@@ -253,6 +254,20 @@ class TensorflowBaseModel(BaseModel):
         return ModelError(
             "The model is not built yet.", where=self._where(), hint="Build it, or the graph, first."
         )
+
+    def _redraw(self, seed: int) -> None:
+        """Draw what a given module made at its first input anew, as a copy of it does under the seed."""
+        if self._unbuilt is None:
+            return
+        assert self._input_shape is not None  # built
+        assert self._pristine is not None  # given
+        with random_state.swapped(), random_state.seeded(seed):
+            fresh = self._checked_native(copy.deepcopy(self._unbuilt), self._label)
+            probe(fresh, self._input_shape, label=self._label)
+        drawn = {
+            name: value for name, value in values.read_values(fresh).items() if name not in self._pristine
+        }
+        self.set_state({**self.get_state(), **drawn})
 
     def _copy_of_unbuilt(self) -> Any:
         """Return a copy of a given module from before its first input, where it can be copied."""

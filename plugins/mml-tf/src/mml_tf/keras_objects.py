@@ -52,6 +52,24 @@ def require_engine(what: Any, *, where: dict[str, Any] | None = None) -> None:
         )
 
 
+def refuse_added_losses(layer: Any, *, where: dict[str, Any] | None = None) -> None:
+    """Refuse a layer that adds losses of its own: a graph trains on the losses that are applied to it.
+
+    Raises
+    ------
+    ModelError
+        Naming the layers, and what takes their place.
+    """
+    found = [one for one in layer._flatten_layers() if one.losses]
+    if found:
+        raise ModelError(
+            "A layer adds losses of its own, as regularizers do, and a graph would leave them out.",
+            where=where,
+            found=", ".join(dict.fromkeys(f"{one.name!r} ({type(one).__name__})" for one in found)),
+            hint="Use weight_decay of an optimizer, or an AppliedLoss, instead.",
+        )
+
+
 def named_variables(layer: Any) -> Iterator[tuple[str, Any, str]]:
     """Yield name, variable and role of everything in a layer, named by position.
 

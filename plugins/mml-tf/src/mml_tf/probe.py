@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from mml.errors import MMLError, ModelError, ShapeError
+from mml_tf import keras_objects
 from mml_tf.native import Native
 
 _ROWS = 2
@@ -44,6 +45,8 @@ def probe(native: Native, input_shape: tuple[int, ...], *, label: str) -> Probe:
     """
     with _values_kept(native):
         output = _first_that_runs(native, input_shape, label)
+    if native.is_keras:
+        keras_objects.refuse_added_losses(native.target, where={"node": label or None})
     if not isinstance(output, tf.Tensor):
         raise ModelError(
             "A model in the graph returns one tensor.",
