@@ -20,12 +20,16 @@ from sklearn.metrics import accuracy_score, r2_score
 from torch import nn
 
 import mml
+from mml.backends import get_backend
 from mml.errors import GraphError, PhaseError
+from mml.plugins import registry
 from mml_sklearn.random_state import random_state_of
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "mixed_backends.py"
-# Another backend's `mlp` belongs here: every pipeline is then run on it, too.
-NETWORKS = ["torch/mlp"]
+# Whatever is installed that learns by gradient: each brings a network of this name.
+NETWORKS = sorted(
+    f"{one.plugin}/mlp" for one in registry("backends") if get_backend(one.qualified).capabilities.gradients
+)
 
 
 @pytest.fixture(scope="module")

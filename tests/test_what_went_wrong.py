@@ -17,7 +17,7 @@ from mml_sklearn.datasets import load
 
 IRIS = load("iris")["data"]
 LEARNING = sorted(
-    one.name for one in registry("backends") if get_backend(one.qualified).capabilities.gradients
+    one.plugin for one in registry("backends") if get_backend(one.qualified).capabilities.gradients
 )
 
 
@@ -107,7 +107,7 @@ def check_that_a_backend_trains(run, backend):
 
 @pytest.mark.parametrize("backend", LEARNING)
 def test_every_backend_trains_through_merges_on_several_classes(backend):
-    """'... TensorFlow training raises; training through a merge raises; multi-class ... losses ... raise ...'"""
+    """'... TensorFlow training raises; training through a merge raises; multi-class ... losses ... raise'"""
     check_that_a_backend_trains(mml_trained, backend)
     with pytest.raises(NotImplementedError):
         check_that_a_backend_trains(on_one_framework, "reference")

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from mml.cli.doctor import plugin_health
+from mml.cli.doctor import plugin_health, requirements
 from mml.cli.doctor.environment import examine_environment
 from mml.plugins import get_manager
 
@@ -205,6 +205,28 @@ def test_versions_are_held_against_what_a_distribution_requires(discover, health
     assert all("mml-picky needs" in one.problem for one in found)
 
 
+def test_a_requirement_is_met_by_whatever_brings_its_module(discover, site, healthy, tmp_path):
+    healthy("picky")
+    site(
+        "framework-cpu",
+        modules={"framework": "", "other": ""},
+        distribution="framework-cpu",
+        version="2.5",
+        point="-",
+    )
+    (tmp_path / "framework_cpu-2.5.dist-info" / "top_level.txt").write_text("framework\nother\n")
+    metadata = tmp_path / "mml_picky-1.0.dist-info" / "METADATA"
+    needs = "".join(f"Requires-Dist: {one}\n" for one in ("framework>=2", "other>=3"))
+    metadata.write_text(metadata.read_text() + needs)
+    requirements._distributions.cache_clear()
+
+    found = problems(asked(discover, "picky")["picky"])
+
+    requirements._distributions.cache_clear()
+    assert list(found) == ["other"]
+    assert "2.5 is installed" in found["other"]
+
+
 @pytest.mark.parametrize("value", ["many", "0", "-1", "4,x"])
 def test_a_number_of_threads_that_is_none_is_a_problem(tmp_path, monkeypatch, value):
     monkeypatch.setenv("OMP_NUM_THREADS", value)
@@ -267,8 +289,6 @@ def test_json_holds_everything(tmp_path, healthy):
 
 
 def test_extras_that_are_not_installed_are_told_without_being_broken(monkeypatch):
-    from mml.cli.doctor import requirements
-
     known = {
         "zoo": {"no-such-zoo"},
         "aviary": {"no-such-zoo"},

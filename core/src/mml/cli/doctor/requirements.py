@@ -69,11 +69,17 @@ def _requirements(distribution: str) -> Iterator[Requirement]:
 
 
 def _unmet(requirement: Requirement) -> str | None:
-    version = _version(requirement.name)
+    version = _version(requirement.name) or _version_in_place_of(requirement.name)
     if version is None:
         return "it is not installed"
     # Pre-releases count: whoever installed one meant to.
     return None if requirement.specifier.contains(version, prereleases=True) else f"{version} is installed"
+
+
+def _version_in_place_of(distribution: str) -> str | None:
+    """Return the version of another distribution that brings this one's module, such as foo-cpu for foo."""
+    others = _distributions().get(_plain(distribution), [])
+    return _version(others[0]) if others else None
 
 
 def _asked(requirement: Requirement) -> str:
