@@ -13,6 +13,7 @@ from typing import Any
 from mml.backends import Call, Segment, SegmentLoss
 from mml.errors import LossError, MMLError, ModelError
 from mml_keras3.engines import engine
+from mml_keras3.framework import keras
 from mml_keras3.probe import reason_of
 
 Values = dict[str, Any]
@@ -38,7 +39,8 @@ class CompiledCall:
 class CompiledLoss:
     """One loss: whose rows it has, its weight, whether it is a sum over rows, and what computes it.
 
-    `run` takes the values, the count of its rows, and the keyword arguments that the step adds.
+    `run` takes the values, the count of its rows, and the keyword arguments that the step adds. `run_padded`
+    takes the values, the count of their rows, and how many of those are live, which may be traced.
     """
 
     rows: int
@@ -46,6 +48,7 @@ class CompiledLoss:
     is_sum: bool
     context: bool
     run: Callable[[Values, int, Mapping[str, Any]], Any]
+    run_padded: Callable[[Values, int, Any], Any]
 
 
 def compile_calls(
@@ -79,16 +82,19 @@ def compile_calls(
 def compile_losses(segment: Segment) -> list[CompiledLoss]:
     """Return the losses, in order."""
     columns = _columns(segment)
-    return [
-        CompiledLoss(
-            loss.rows,
-            float(loss.weight),
-            bool(getattr(loss.function, "is_sum", False)),
-            loss.context,
-            _guarded_loss(_loss(loss, columns), loss),
-        )
-        for loss in segment.losses
-    ]
+    return [_compiled_loss(loss, columns) for loss in segment.losses]
+
+
+def _compiled_loss(loss: SegmentLoss, columns: Mapping[str, int]) -> CompiledLoss:
+    run, run_padded = _loss(loss, columns)
+    return CompiledLoss(
+        loss.rows,
+        float(loss.weight),
+        bool(getattr(loss.function, "is_sum", False)),
+        loss.context,
+        _guarded_loss(run, loss),
+        _guarded_loss(run_padded, loss),
+    )
 
 
 def _columns(segment: Segment) -> dict[str, int]:
@@ -135,10 +141,14 @@ def _guarded(run: Callable[[Values, int, bool], Any], call: Call) -> Callable[[V
     return guarded
 
 
-def _loss(loss: SegmentLoss, columns: Mapping[str, int]) -> Callable[[Values, int, Mapping[str, Any]], Any]:
+def _loss(loss: SegmentLoss, columns: Mapping[str, int]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return the loss over live rows, and over more rows than those."""
     function: Callable[..., Any] = loss.function
     fetches = [_fetch(name, columns[name], loss.rows) for name in loss.arguments]
-    keywords = loss.keywords
+    keywords, ops = loss.keywords, engine().ops
+    weights = loss.sample_weight
+    fetch_weights = None if weights is None else _fetch(weights, columns[weights], loss.rows)
+    is_sum = bool(getattr(function, "is_sum", False))
 
     def call(values: Values, count: int, more: Mapping[str, Any]) -> Any:
         arrays = [fetch(values, count) for fetch in fetches]
@@ -146,25 +156,27 @@ def _loss(loss: SegmentLoss, columns: Mapping[str, int]) -> Callable[[Values, in
             return function(**dict(zip(keywords, arrays, strict=True)), **more)
         return function(*arrays, **more)
 
-    if loss.sample_weight is None:
-        return call
-    fetch_weights = _fetch(loss.sample_weight, columns[loss.sample_weight], loss.rows)
-    is_sum = bool(getattr(function, "is_sum", False))
-    ops = engine().ops
+    def by_row(values: Values, count: int, more: Mapping[str, Any]) -> Any:
+        rows = call(values, count, {**more, "reduction": "none"})
+        if fetch_weights is None:
+            return rows
+        return rows * engine().cast(ops.reshape(fetch_weights(values, count), (count,)), rows)
 
     def weighted(values: Values, count: int, more: Mapping[str, Any]) -> Any:
-        rows = call(values, count, {**more, "reduction": "none"})
-        weights = engine().cast(ops.reshape(fetch_weights(values, count), (count,)), rows)
-        total = ops.sum(rows * weights)
+        total = ops.sum(by_row(values, count, more))
         return total if is_sum else total / count
 
-    return weighted
+    def padded(values: Values, count: int, live: Any) -> Any:
+        rows = by_row(values, count, {})
+        is_live = keras.ops.arange(count, dtype="int32") < live
+        total = ops.sum(ops.where(is_live, rows, ops.zeros_like(rows)))
+        return total if is_sum else total / engine().cast(live, total)
+
+    return (call if fetch_weights is None else weighted), padded
 
 
-def _guarded_loss(
-    run: Callable[[Values, int, Mapping[str, Any]], Any], loss: SegmentLoss
-) -> Callable[[Values, int, Mapping[str, Any]], Any]:
-    def guarded(values: Values, count: int, more: Mapping[str, Any]) -> Any:
+def _guarded_loss(run: Callable[..., Any], loss: SegmentLoss) -> Callable[[Values, int, Any], Any]:
+    def guarded(values: Values, count: int, more: Any) -> Any:
         try:
             return run(values, count, more)
         except MMLError as error:

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from keras.src.initializers.random_initializers import RandomInitializer
 
 from mml.random import derive_seed
 from mml_keras3.engines import engine
+from mml_keras3.internals import RandomInitializer
 from mml_keras3.random_state import generator_states
 from mml_keras3.structure import NamedVariable, layers_of
 

@@ -11,11 +11,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from keras.src import backend
-
 from mml.errors import ModelError, ShapeError, did_you_mean
 from mml_keras3.batch_norm import BatchNorm
 from mml_keras3.framework import keras
+from mml_keras3.internals import tanh
 from mml_keras3.ops import mean
 
 Shape = tuple[int, ...]
@@ -31,7 +30,7 @@ ACTIVATIONS: dict[str, Callable[..., Any]] = {
     "silu": partial(layers.Activation, "silu"),
     "softplus": partial(layers.Activation, "softplus"),
     # Not `keras.ops.tanh`, which computes in 32 bits whatever goes in.
-    "tanh": partial(layers.Activation, backend.nn.tanh),
+    "tanh": partial(layers.Activation, tanh),
     "sigmoid": partial(layers.Activation, "sigmoid"),
     "identity": layers.Identity,
 }

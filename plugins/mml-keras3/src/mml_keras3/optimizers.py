@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from keras.src.optimizers.base_optimizer import BaseOptimizer
 
 from mml.errors import OptimizerError
 from mml_keras3 import convert, random_state
 from mml_keras3.engines import engine
 from mml_keras3.framework import keras
+from mml_keras3.internals import BaseOptimizer
 from mml_keras3.probe import reason_of
 
 ops = keras.ops

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from mml.backends import Segment, SegmentLoss
 from mml.errors import BackendError
 from mml_keras3 import random_state
@@ -60,6 +62,7 @@ class StepPlan:
 
     def __init__(self, segment: Segment, run_model: Callable[[Any], Callable[[Any, bool], Any]]) -> None:
         self.segment = segment
+        self.run_model = run_model
         self.trains = segment.mode == "train"
         self.models = _models_of(segment)
         learning = frozenset(segment.learning) if self.trains else frozenset[str]()
@@ -89,6 +92,11 @@ class StepPlan:
         """Return the columns of counts that anything in the segment goes by."""
         parts = (*self.segment.inputs, *self.segment.calls, *self.segment.losses)
         return sorted({one.rows for one in parts})
+
+    def used_counts(self, counts: np.ndarray) -> tuple[int, ...]:
+        """Return a step's counts, 0 in columns that nothing goes by."""
+        used = set(self.used_columns())
+        return tuple(int(count) if column in used else 0 for column, count in enumerate(counts))
 
     def flags(self) -> tuple[bool, ...]:
         """Return the switches of the user's that change who learns; a program made under others is stale."""

@@ -11,10 +11,9 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
-from keras.src import backend
-
 from mml.errors import MMLError, ModelError, ShapeError
 from mml_keras3.framework import keras
+from mml_keras3.internals import compute_output_spec
 
 _ROWS = 2
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
@@ -92,7 +91,7 @@ def _traced(model: Any, input_shape: tuple[int, ...], dtype: str) -> Any:
     with warnings.catch_warnings():
         # Keras warns where a subclassed model has no build(): building it by a call is what happens here.
         warnings.filterwarnings("ignore", message=r"`build\(\)` was called on layer")
-        return backend.compute_output_spec(
+        return compute_output_spec(
             lambda inputs: model(inputs, training=False),
             keras.KerasTensor((_ROWS, *input_shape), dtype=dtype),
         )

@@ -6,6 +6,7 @@ learned then is made again when the user froze a layer since.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,10 +39,10 @@ class KerasProgram(Program):
                 hint="Train these nodes in a TrainPhase.",
             )
         self.backend = backend
-        self.segment = segment
+        self.segment = segment = replace(segment, device=backend.device_name(segment.device))
         self._class_targets = class_numbers.targets_of(segment)
         self._make()
-        engine().place(self.plan.all_variables(), backend.device_name(segment.device))
+        engine().place(self.plan.all_variables(), segment.device)
 
     def stage(self, block: Block) -> Any:
         """Copy a block's live rows to the device."""

@@ -16,14 +16,12 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from keras.src.backend.common import global_state
-from keras.src.random import seed_generator
 
 from mml_keras3.engines import engine
 from mml_keras3.framework import keras
+from mml_keras3.internals import GLOBAL_SEED_GENERATOR, global_state
 
 _lock = threading.RLock()
-_GLOBAL: str = seed_generator.GLOBAL_SEED_GENERATOR
 _holding: list[bool] = []
 
 
@@ -41,15 +39,15 @@ def held(*, deterministic: bool = False) -> Iterator[None]:
             with engine().determinism(asked=deterministic):
                 yield
             return
-        users = global_state.get_global_attribute(_GLOBAL)
+        users = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
         with engine().generators_kept(), engine().determinism(asked=deterministic):
-            global_state.set_global_attribute(_GLOBAL, own_generator())
+            global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, own_generator())
             _holding.append(True)
             try:
                 yield
             finally:
                 _holding.clear()
-                global_state.set_global_attribute(_GLOBAL, users)
+                global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, users)
 
 
 @contextmanager

@@ -32,6 +32,19 @@ def step_values(block: Block, entry: SegmentInput, count: int, start: int, stop:
     return convert.for_program(values[start:stop, :count], name=entry.name)
 
 
+def padded_values(block: Block, entry: SegmentInput, count: int, start: int, stop: int) -> np.ndarray:
+    """Return an input of steps with at most `count` live rows, filled up with copies of the first one."""
+    counts = block.rows[start:stop, entry.rows].tolist()
+    steps = [
+        step_values(block, entry, live, start + place, start + place + 1) for place, live in enumerate(counts)
+    ]
+    made = np.empty((stop - start, count, *steps[0].shape[2:]), dtype=steps[0].dtype)
+    for place, (live, array) in enumerate(zip(counts, steps, strict=True)):
+        made[place, :live] = array[0]
+        made[place, live:] = array[0, 0]
+    return made
+
+
 def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
     """Return an uninitialised array that starts at the start of a memory line."""
     size = math.prod(shape) * dtype.itemsize

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from keras.src.utils.naming import to_snake_case
+from mml_keras3.internals import to_snake_case
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,7 @@
 """The runner of engines that compile: blocks in parts of one form, and an executable for each form.
 
-Every step runs with exactly its live rows: its form is their counts, so what it computes depends on the step
-alone, never on the block, the range, or what is padded. Parts of a form have one length, whatever the
-block's, so that a form has one executable.
+A step's form follows from its counts alone, so that what it computes depends on the step, never on the block
+or the range. Parts of a form have one length, whatever the block's, so that a form has one executable.
 """
 
 from __future__ import annotations
@@ -10,18 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from mml.backends import Block, BlockResult, Controls
 from mml_keras3.engines.compiling import CompilingEngine
+from mml_keras3.engines.coupling import couples_rows
+from mml_keras3.engines.forms import Form, are_uniform, padded, runs_of_forms
 from mml_keras3.engines.range_run import RangeRun
-from mml_keras3.engines.steps import Fixed, Form, StepFunction
+from mml_keras3.engines.steps import Fixed, StepFunction
 from mml_keras3.engines.updates import Held
 from mml_keras3.plan import StepPlan
-from mml_keras3.staging import aligned, step_values
+from mml_keras3.staging import aligned, padded_values, step_values
 
 Executable = Callable[[int, int, Held, Fixed], tuple[Held, list[Any], list[list[Any]]]]
 
@@ -42,6 +43,10 @@ class Part:
         Rows of the arrays; those from `count` on mean nothing.
     data : list
         One array ``(length, rows, ...)`` for each live input of the segment.
+    rows : ndarray of int64, shape (count, columns)
+        Counts of live rows.
+    kind : tuple
+        Dtypes and row shapes of the data: a segment may leave them to the data.
     """
 
     form: Form
@@ -49,6 +54,8 @@ class Part:
     count: int
     length: int
     data: list[Any]
+    rows: np.ndarray
+    kind: tuple[Any, ...]
 
 
 class CompiledRunner:
@@ -65,14 +72,16 @@ class CompiledRunner:
         self.engine = engine
         self.variables = plan.all_variables()
         self._columns = plan.used_columns()
-        self._functions: dict[tuple[Form, bool], StepFunction] = {}
-        self._executables: dict[tuple[Form, bool], Executable] = {}
+        self._couples_rows: bool | None = None
+        self._functions: dict[Any, StepFunction] = {}
+        self._executables: dict[StepFunction, Executable] = {}
 
     def stage(self, block: Block) -> list[Part]:
         """Copy a block's live rows to the device, in parts of one form."""
+        form_of = partial(self._form_of, block)
         return [
             part
-            for form, start, stop in self._forms(block.rows)
+            for form, start, stop in runs_of_forms(block.rows, self._columns, form_of)
             for part in self._parts(block, form, start, stop)
         ]
 
@@ -86,44 +95,43 @@ class CompiledRunner:
         run.commit()
         return BlockResult(losses=run.losses(), outputs=run.outputs)
 
-    def function(self, form: Form, *, accumulates: bool) -> StepFunction:
-        """Return the steps of a form, maybe not prepared yet."""
-        key = (form, accumulates)
+    def function(self, part: Part, *, accumulates: bool) -> StepFunction:
+        """Return the steps of a part's form, maybe not prepared yet."""
+        key = (part.form, part.kind, accumulates)
         if key not in self._functions:
-            self._functions[key] = StepFunction(self.plan, form, self.engine, accumulates=accumulates)
+            self._functions[key] = StepFunction(self.plan, part.form, self.engine, accumulates=accumulates)
         return self._functions[key]
 
     def executable(self, function: StepFunction) -> Executable:
         """Return what runs a range of prepared steps."""
-        key = (function.form, function.accumulates)
-        if key not in self._executables:
+        if function not in self._executables:
             assert function.differentiated is not None  # prepared
             segment = self.plan.segment
-            self._executables[key] = self.engine.executable(
+            self._executables[function] = self.engine.executable(
                 function.step,
                 function.differentiated,
                 device=segment.device,
                 compiler=segment.jit_compile,
             )
-        return self._executables[key]
+        return self._executables[function]
 
-    def _forms(self, rows: np.ndarray) -> Iterator[tuple[Form, int, int]]:
-        """Yield the form, the first and the last step of each run of steps with equal counts."""
-        chosen = np.zeros_like(rows)
-        chosen[:, self._columns] = rows[:, self._columns]
-        borders = np.flatnonzero((chosen[1:] != chosen[:-1]).any(axis=1)) + 1
-        edges = [0, *borders.tolist(), len(rows)]
-        for start, stop in pairwise(edges):
-            yield Form(tuple(chosen[start].tolist())), start, stop
+    def _form_of(self, block: Block, step: int, counts: tuple[int, ...]) -> Form:
+        if are_uniform(counts):
+            return Form(counts)
+        if self._couples_rows is None:
+            self._couples_rows = couples_rows(self.plan, self.engine, block, step)
+        return Form(counts) if self._couples_rows else padded(counts)
 
     def _parts(self, block: Block, form: Form, start: int, stop: int) -> Iterator[Part]:
         live = [one for one in self.plan.segment.inputs if form.counts[one.rows]]
-        steps = [step_values(block, one, form.counts[one.rows], start, stop) for one in live]
+        values = padded_values if form.is_padded else step_values
+        steps = [values(block, one, form.counts[one.rows], start, stop) for one in live]
         length = _part_length(steps)
+        kind = tuple((array.dtype.str, array.shape[2:]) for array in steps)
         for first in range(start, stop, length):
             count = min(length, stop - first)
             data = [self._placed(array[first - start : first - start + count], length) for array in steps]
-            yield Part(form, first, count, length, data)
+            yield Part(form, first, count, length, data, block.rows[first : first + count].copy(), kind)
 
     def _placed(self, steps: np.ndarray, length: int) -> Any:
         """Copy steps into memory of their own, which the device may take over."""

@@ -25,6 +25,10 @@ class Differentiated(Protocol):
         """Return the gradients, None for what is not reached, and what the function returned beside."""
         ...
 
+    def once(self, parameters: Sequence[Any], rest: Any) -> tuple[list[Any], Any]:
+        """Return the same, outside of any executable."""
+        ...
+
 
 class CompilingEngine(Engine, Protocol):
     """An engine that turns a pure function into an executable."""

@@ -219,6 +219,13 @@ class _Differentiated:
         gradients, more = jax.tree_util.tree_unflatten(self._structure, self._evaluate(*flat))
         return self._masked(gradients), more
 
+    def once(self, parameters: Sequence[Any], rest: Any) -> tuple[list[Any], Any]:
+        """Compile and run what was traced."""
+        flat = jax.tree_util.tree_leaves((list(parameters), rest))
+        found = jax.jit(self._evaluate)(*flat)
+        gradients, more = jax.tree_util.tree_unflatten(self._structure, found)
+        return self._masked(gradients), more
+
     def _masked(self, gradients: list[Any]) -> list[Any]:
         if not gradients:
             return [None] * self._number

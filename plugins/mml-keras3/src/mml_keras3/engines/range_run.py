@@ -58,7 +58,17 @@ class RangeRun:
         self._losses.extend(losses)
         for key, kept in self.outputs.items():
             place = function.outputs.index(key) if key in function.outputs else None
-            kept.extend(None if place is None else step[place] for step in outputs)
+            made = [None if place is None else step[place] for step in outputs]
+            kept.extend(self._live(key, made, part, first) if part.form.is_padded else made)
+
+    def _live(self, key: str, made: list[Any], part: Part, first: int) -> list[Any]:
+        """Cut what padded steps gave to the live rows."""
+        column = next(call.rows for call in self.plan.segment.calls if call.key == key)
+        counts = part.rows[first - part.first :, column].tolist()
+        return [
+            None if one is None else self.engine.joined([(one, 0, count)])
+            for one, count in zip(made, counts, strict=False)
+        ]
 
     def losses(self) -> Any:
         """Return the losses of all steps as one array of the engine."""
@@ -95,7 +105,7 @@ class RangeRun:
         )
 
     def _function(self, part: Part) -> StepFunction:
-        function = self.runner.function(part.form, accumulates=self.accumulates)
+        function = self.runner.function(part, accumulates=self.accumulates)
         contexts = self.controls.contexts
         function.contexts = None if contexts is None else contexts[part.first : part.first + part.count]
         if function.differentiated is None:
@@ -131,6 +141,7 @@ class RangeRun:
             else None,
             apply=_spread(controls.apply[first:last], rows, length) if self.accumulates else None,
             has=[_spread(one, rows, length) for one in has],
+            counts=_spread(part.rows[rows].astype(np.int32), rows, length) if part.form.is_padded else None,
         )
 
     def _numbers(
@@ -170,7 +181,8 @@ class RangeRun:
     def _scales(self, part: Part, first: int, last: int) -> np.ndarray:
         """Return the factor of each loss in each step's total, and that of what models add of their own."""
         assert self.controls.accumulated is not None  # beside `apply`
-        counts = np.array([part.form.counts[loss.rows] for loss in self.plan.losses], dtype=np.float64)
+        rows = part.rows[first - part.first : last - part.first]
+        counts = rows[:, [loss.rows for loss in self.plan.losses]].astype(np.float64)
         shares = counts / np.maximum(self.controls.accumulated[first:last], 1)
         # What models add as losses of their own counts once a window, by its steps' shares of rows.
         own = np.where(counts > 0, shares, 0.0).max(axis=1, initial=0.0, keepdims=True)

@@ -8,7 +8,6 @@ chooses and loops comes from the engine.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,23 +15,12 @@ import numpy as np
 from mml.errors import LossError
 from mml_keras3.calls import CompiledCall, CompiledLoss
 from mml_keras3.engines.compiling import CompilingEngine, Differentiated
+from mml_keras3.engines.forms import Form
 from mml_keras3.engines.updates import Held, LearnerUpdate, UpdateControls
 from mml_keras3.framework import keras
 from mml_keras3.plan import StepPlan
 
 ops = keras.ops
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """What makes two steps the same program: the counts of live rows, by column."""
-
-    counts: tuple[int, ...]
-
-    @property
-    def live(self) -> tuple[bool, ...]:
-        """For each column, whether it has any live row."""
-        return tuple([count > 0 for count in self.counts])
 
 
 class Fixed(NamedTuple):
@@ -50,6 +38,8 @@ class Fixed(NamedTuple):
     apply : array of bool, shape (steps, learners), or None where every step updates
     has : list of array of bool, each (steps, parameters of a learner)
         Which parameters the step updates, where gradients accumulate; empty where they do not.
+    counts : array of int32, shape (steps, columns), or None
+        Live rows by column, where a form is padded.
     """
 
     constants: list[Any]
@@ -59,6 +49,7 @@ class Fixed(NamedTuple):
     scales: Any
     apply: Any
     has: list[Any]
+    counts: Any = None
 
 
 class StepFunction:
@@ -106,14 +97,22 @@ class StepFunction:
     def prepare(self, held: Held, constants: list[Any], data: list[Any]) -> None:
         """Trace the step's gradient once for arrays like these, to know whom it reaches and how it loops."""
         states = np.zeros((1, len(self.plan.generators), 2), dtype=np.uint32)
+        counts = np.ones((1, len(self.form.counts)), dtype=np.int32) if self.form.is_padded else None
         scales = np.ones((1, len(self.plan.losses) + 1), dtype=self.plan.dtype) if self.accumulates else None
         self._rehearses = self.plan.has_context
-        example = self._rest(0, held, Fixed(constants, data, states, [], scales, None, []))
+        example = self._rest(0, held, Fixed(constants, data, states, [], scales, None, [], counts))
         self.differentiated = self.engine.differentiate(
             self._compute, held.parameters, example, learns=self.learns, eager=self.plan.has_context
         )
         self._rehearses = False
         self._refuse_detached()
+
+    def evaluate(self, held: Held, fixed: Fixed) -> tuple[list[Any], Any]:
+        """Run the first step once, without its update; return gradients, and losses, buffers and outputs."""
+        if self.differentiated is None:
+            self.prepare(held, fixed.constants, fixed.data)
+        assert self.differentiated is not None  # just prepared
+        return self.differentiated.once(held.parameters, self._rest(0, held, fixed))
 
     def step(self, number: Any, held: Held, fixed: Fixed) -> tuple[Held, Any, list[Any]]:
         """Run one step.
@@ -147,6 +146,7 @@ class StepFunction:
             "data": [at(array, number) for array in fixed.data],
             "states": at(fixed.states, number),
             "scales": None if fixed.scales is None else at(fixed.scales, number),
+            "counts": at(fixed.counts, number) if self.form.is_padded else None,
         }
 
     def _compute(self, parameters: Sequence[Any], rest: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
@@ -156,18 +156,23 @@ class StepFunction:
             self._call(self.division.constant, values, scope, training=False)
             penalties = self._call(self.division.reached, values, scope, training=True)
             penalties += [one.regularizer(one) for one in self.division.regularized]
-            found = {number: self._loss(number, loss, values) for number, loss in self.division.losses}
+            found = {
+                number: self._loss(number, loss, values, rest["counts"])
+                for number, loss in self.division.losses
+            }
             total = self._total(found, penalties, rest["scales"])
             buffers = [scope.get_current_value(one) for one in self.buffers]
             self._call(self.division.idle, values, scope, training=False)
         return total, (self._listed(found), buffers, [values[key] for key in self.outputs])
 
-    def _loss(self, number: int, loss: CompiledLoss, values: dict[str, Any]) -> Any:
+    def _loss(self, number: int, loss: CompiledLoss, values: dict[str, Any], counts: Any) -> Any:
         if loss.context and self._rehearses:
             # Whoever asks for a context wants to see values; a trace has none, and needs the inputs only.
             read = [values[name] for name in self.plan.segment.losses[number].arguments]
             return sum(ops.sum(ops.cast(one, self.plan.dtype)) for one in read)
         more = self._more if loss.context else {}
+        if counts is not None:
+            return loss.run_padded(values, self.form.counts[loss.rows], counts[loss.rows])
         return loss.run(values, self.form.counts[loss.rows], more)
 
     def _call(

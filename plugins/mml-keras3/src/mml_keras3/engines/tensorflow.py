@@ -213,6 +213,8 @@ class _Differentiated:
         gradients = iter(found)
         return [next(gradients) if reached else None for reached in self.reached], more
 
+    once = run
+
 
 class _EagerlyDifferentiated:
     """A function that is run and differentiated anew at every step, for Python that looks at its values."""
