@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from mml.errors import LossError, ShapeError
+import mml
+from mml.errors import LossError, NonFiniteError, ShapeError
 from mml_torch import losses
 from mml_torch.ops import TorchOps
 
@@ -190,3 +191,23 @@ def test_callables_give_one_value_or_one_a_row() -> None:
         wrapped(lambda x, t: (x - t).abs().mean())(outputs, targets, reduction="none")
     with pytest.raises(LossError):
         wrapped(3)
+
+
+def test_probabilities_that_are_logits_are_told_apart() -> None:
+    rng = np.random.default_rng(0)
+    with mml.ExperimentContext().activate():
+        data = mml.FeatureSet.from_numpy(
+            "rows", rng.normal(size=(40, 3)).astype("float32"), targets=rng.integers(0, 2, 40)
+        )
+        node = mml.ModelNode("net", mml.Model("torch/mlp", output_shape=1), data)
+        made = mml.Experiment("logits", mml.ModelGraph([node], optimizer="adam"), seed=0)
+        phase = mml.TrainPhase.from_split(
+            "train",
+            split=None,
+            sampler=mml.SimpleSampler(batch_size=8),
+            losses=[mml.AppliedLoss("bce", on="net")],
+        )
+        with pytest.raises(NonFiniteError) as caught:
+            made.run_phase(phase)
+    assert caught.value.hint.startswith("'bce' takes probabilities from 0 to 1")
+    assert "'bce_logits'" in caught.value.hint

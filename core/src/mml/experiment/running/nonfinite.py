@@ -10,6 +10,7 @@ import numpy as np
 
 from mml.errors import MMLWarning, NonFiniteError
 from mml.experiment.phases.execution_context import ExecutionContext
+from mml.graph import AppliedLoss
 from mml.graph.execution import StepsResult
 
 if TYPE_CHECKING:
@@ -45,6 +46,15 @@ def check_finite(phase: ExperimentPhase, result: StepsResult, contexts: Sequence
         f"The loss {loss.label!r} is {values[step, number]}.",
         where=place,
         expected="a finite number",
-        hint="Look for NaN in the data (featureset.summary()), lower the learning rate, or clip gradients "
-        "(Optimizer(..., clip_norm=1.0)); on_nonfinite='ignore' goes on regardless.",
+        hint=_hint(loss),
     )
+
+
+def _hint(loss: AppliedLoss) -> str:
+    common = (
+        "Look for NaN in the data (featureset.summary()), lower the learning rate, or clip gradients "
+        "(Optimizer(..., clip_norm=1.0)); on_nonfinite='ignore' goes on regardless."
+    )
+    if loss.loss.name != "bce":
+        return common
+    return f"'bce' takes probabilities from 0 to 1; for a model that gives logits use 'bce_logits'. {common}"

@@ -24,6 +24,7 @@ from mml.experiment.running.pairing import check_pairing
 from mml.experiment.running.recording import record_steps, tell_losses
 from mml.experiment.running.running_phase import RunningPhase, prepare_phase
 from mml.experiment.running.snapshot import Snapshot
+from mml.experiment.running.target_values import check_target_values
 from mml.graph import ModelGraph, ModelNode
 from mml.graph.execution import LoadedBlock, StepsResult
 
@@ -116,6 +117,7 @@ class PhaseRunner:
         self._check_callbacks(running)
         follow_lineage(running)
         check_pairing(running)
+        check_target_values(running)
         total = phase.n_steps(running.inputs)
         self._host.progress.phase_started(path, phase=phase, n_steps=total)
         dispatcher.fire("on_phase_start", epoch=-1)

@@ -57,6 +57,13 @@ class Loss:
         return "lambda" if name == "<lambda>" else str(name)
 
     @property
+    def is_registered(self) -> bool:
+        """Whether a plugin brings it, under a name; its formula is then known."""
+        return isinstance(self.loss, str) and bool(
+            registry("losses").resolve(self.loss, backend=self.backend).plugin
+        )
+
+    @property
     def takes_context(self) -> bool:
         """Whether it is a callable with a parameter ``context``, which receives each step's context."""
         target = self.loss
