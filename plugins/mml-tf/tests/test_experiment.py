@@ -158,5 +158,5 @@ def test_the_mistakes_of_a_newcomer_are_named():
         narrow.build(seed=0)
     wrong = mml.Model("tensorflow/mlp", hidden=[3], output_shape=1, actvation="relu")
     misspelt = mml.ModelGraph([mml.ModelNode("other", wrong, data)])
-    with pytest.raises(mml.MMLError, match="(?s)actvation.*activation"):
+    with pytest.raises(mml.MMLError, match=r"(?s)actvation.*activation"):
         misspelt.build(seed=0)

@@ -16,6 +16,7 @@ from mml_tf.base_model import TensorflowBaseModel, is_model
 from mml_tf.losses import wrap_loss
 from mml_tf.ops import TensorflowOps
 from mml_tf.optimizers import refuse_framework_optimizer
+from mml_tf.precision import PRECISIONS
 from mml_tf.program import TensorflowProgram
 from mml_tf.slots import Slice
 
@@ -30,6 +31,7 @@ class TensorflowBackend(ComputeBackend):
         gradients=True,
         deterministic=True,
         devices=("cpu", "gpu") if _N_GPUS else ("cpu",),
+        precisions=PRECISIONS,
         compiler=True,
     )
     ops = TensorflowOps()

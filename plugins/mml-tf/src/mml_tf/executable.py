@@ -16,6 +16,7 @@ import tensorflow as tf
 from mml.errors import ModelError
 from mml_tf import optimizers, random_state
 from mml_tf.learner import Group
+from mml_tf.precision import products_in
 from mml_tf.slots import GroupSlots
 from mml_tf.step import GroupState, Parts, Step, update
 
@@ -224,7 +225,7 @@ class Executable:
         values = {name: tf.gather(staged[name], at)[: counts[column]] for name, column in self.inputs.items()}
         trains = self.step.parts.segment.mode == "train"
         stream = random_state.Stream(seed, tf.compat.v1.get_default_graph())
-        with random_state.drawing_from(stream):
+        with random_state.drawing_from(stream), products_in(self.step.parts.segment.precision):
             found = self.step.forward(values, counts, seed=seed, scales=scales, training=trains)
         if trains:
             self._check_groups(found.gradients)

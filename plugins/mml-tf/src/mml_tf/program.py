@@ -74,6 +74,7 @@ class TensorflowProgram(Program):
         self.sees_values = any(loss.context for loss in segment.losses) or not all(
             optimizers.is_tabular(learner.rule) for learner in self.parts.learners
         )
+        _refuse_half_precision_by_hand(segment, sees_values=self.sees_values)
         self._steps: dict[Live, Step] = {}
         self._present: dict[Live, list[list[int]]] = {}
         self._executables: dict[Any, Executable] = {}
@@ -335,6 +336,16 @@ def _natives_of(segment: Segment) -> dict[str, Native]:
             )
         natives[call.node] = call.model.call
     return natives
+
+
+def _refuse_half_precision_by_hand(segment: Segment, *, sees_values: bool) -> None:
+    if sees_values and segment.precision != "float32":
+        raise BackendError(
+            "Steps that run one by one in Python are not run in another precision.",
+            where={"loss": ", ".join(loss.label for loss in segment.losses) or None},
+            found=f"{segment.precision!r} with a loss that takes the context, or a rule of one's own",
+            hint="Use precision='float32', or a loss without a parameter `context`.",
+        )
 
 
 def _refuse_shared(segment: Segment, natives: Mapping[str, Native], learning: set[str]) -> None:

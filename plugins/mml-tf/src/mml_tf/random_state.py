@@ -11,12 +11,14 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.eager import context
-from tensorflow.python.framework import config, op_callbacks
+from tensorflow.python.framework import config
+
+from mml_tf.replacing import replacing
 
 # The same bits from one seed with and without the optimising compiler, on every device.
 ALGORITHM = "philox"
@@ -64,14 +66,8 @@ def drawing_from(stream: Stream) -> Iterator[None]:
     before = getattr(_current, "stream", None)
     _current.stream = stream
     try:
-        if stream.graph is None:
+        with nullcontext() if stream.graph is None else replacing(_repeatable):
             yield
-        else:
-            op_callbacks.add_op_callback(_replaced)
-            try:
-                yield
-            finally:
-                op_callbacks.remove_op_callback(_replaced)
     finally:
         _current.stream = before
 
@@ -88,15 +84,10 @@ def next_seed() -> tf.Tensor | None:
     return stream.next_seed()
 
 
-def _replaced(  # noqa: PLR0917 -- the framework's signature
-    op_type: str,
-    inputs: Sequence[tf.Tensor],
-    attrs: Any,  # noqa: ARG001
-    outputs: Sequence[tf.Tensor],
-    op_name: str | None = None,  # noqa: ARG001
-    graph: Any = None,
+def _repeatable(
+    op_type: str, inputs: Sequence[tf.Tensor], outputs: Sequence[tf.Tensor], graph: tf.Graph
 ) -> list[tf.Tensor] | None:
-    """Give a stateful random operation's users the numbers of a stateless one; it is left without a use."""
+    """Return the numbers of a stateless operation for those of a stateful one."""
     make = _STATELESS.get(op_type)
     stream: Stream = _current.stream
     if make is None or not stream.reaches(graph):
