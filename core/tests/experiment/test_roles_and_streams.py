@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 
 import numpy as np
@@ -14,6 +15,7 @@ from mml.errors import (
     PairingWarning,
     PhaseError,
     SamplerError,
+    SplitError,
     UnmatchedRowsWarning,
 )
 from mml_conformance.reference.losses import ReferenceLoss
@@ -382,6 +384,35 @@ class TestAlignedRefusals:
         with pytest.raises(PhaseError, match="stream 'eis' different rows") as caught:
             made.run_phase(phase)
         assert caught.value.found == "eis[train] and eis[val]"
+
+    @pytest.mark.parametrize("primary", [None, "eis"])
+    def test_a_set_that_is_not_divided_like_the_primary_one(self, primary):
+        first, second = eis(), cycles()
+        sampler = mml.AlignedSampler(mml.SimpleSampler(batch_size=5), by="key", primary=primary)
+        made = two_heads(first, second)
+        phase = mml.TrainPhase.from_split("train", split="val", sampler=sampler, losses=head_losses())
+        with pytest.raises(SplitError, match="'cycles' has no split 'val'") as caught:
+            made.run_phase(phase)
+        assert "node 'b'" in caught.value.where
+        assert "InputBinding" in caught.value.hint
+        assert "split_by_condition({'val': {'<key>': primary['val'].get_tags('<key>')}}" in caught.value.hint
+        second.split_by_condition({"val": {"key": first["val"].get_tags("key")}}, rest="others")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnmatchedRowsWarning)
+            results = made.run_phase(phase)
+        keys = keys_of(results, "a", first)
+        assert keys == keys_of(results, "b", second)
+        assert {key for batch in keys for key in batch} == set(first["val"].get_tags("key")) & set(
+            second.get_tags("key")
+        )
+
+    def test_a_misspelt_split_of_the_primary_one(self):
+        first, second = eis(), cycles()
+        sampler = mml.AlignedSampler(mml.SimpleSampler(batch_size=5), by="key", primary="eis")
+        phase = mml.TrainPhase.from_split("train", split="trian", sampler=sampler, losses=head_losses())
+        with pytest.raises(SplitError) as caught:
+            two_heads(first, second).run_phase(phase)
+        assert caught.value.hint == "Did you mean 'train'?"
 
     def test_a_stream_that_the_sampler_does_not_have(self):
         first, second = eis(), cycles()

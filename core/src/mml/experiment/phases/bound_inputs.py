@@ -13,7 +13,7 @@ from typing import Any
 
 from mml.context import ExperimentContext
 from mml.data import FeatureSet, FeatureSetReference, FeatureSetView
-from mml.errors import MMLError, PhaseError, did_you_mean
+from mml.errors import MMLError, PhaseError, SplitError, did_you_mean
 from mml.experiment.phases.input_binding import EVERY_HEAD, InputBinding
 from mml.graph import GraphNode, ModelGraph
 from mml.graph.plan import Lane
@@ -153,8 +153,24 @@ def _located(phase: str, node: str) -> Iterator[None]:
 def _looked_up(target: _Target, context: ExperimentContext, batch_size: int | None) -> _Source:
     featureset = target.reference.resolve(context)
     split = target.binding.split
+    if split is not None and split not in featureset and _follows(target.binding.sampler, featureset):
+        raise _undivided(featureset, split)
     view = featureset.view() if split is None else featureset[split]
     return _Source(target, featureset, view, _sampler(target.binding.sampler, view, batch_size))
+
+
+def _follows(sampler: Any, featureset: FeatureSet) -> bool:
+    """Whether an aligning sampler takes its rows by those of another FeatureSet, as far as it says."""
+    return getattr(sampler, "aligns", False) and getattr(sampler, "primary", None) != featureset.label
+
+
+def _undivided(featureset: FeatureSet, split: str) -> SplitError:
+    return SplitError(
+        f"{featureset.label!r} has no split {split!r}.",
+        hint="Divide it like the sampler's primary FeatureSet, by what their rows have in common: "
+        f"split_by_condition({{{split!r}: {{'<key>': primary[{split!r}].get_tags('<key>')}}}}, "
+        "rest='others'); or bind all of its rows, in an InputBinding of its own without a split.",
+    )
 
 
 def _bound(group: Sequence[_Source], *, phase: str, seed: int) -> Any:
