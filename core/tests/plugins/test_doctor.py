@@ -155,15 +155,23 @@ def mml_components(): return [Component("backends", "chips", "chips", "chips_bac
     assert problems(found) == {"chips on gpu": "Numbers that were sent there came back changed."}
 
 
-def test_a_backend_that_does_not_load_is_a_problem(discover, site):
-    components = 'Component("backends", "chips", "chips", "chips_backend:Backend")'
+def test_components_that_fail_alike_are_one_problem_the_backend_among_them(discover, site):
     plugin = (
-        INFO.format(name="chips", extra="") + f"\n@hookimpl\ndef mml_components(): return [{components}]\n"
+        INFO.format(name="chips", extra="")
+        + """
+@hookimpl
+def mml_components():
+    yield Component("backends", "chips", "chips", "chips_backend:Backend")
+    yield Component("models", "chips", "mlp", "chips_backend:Mlp")
+    yield Component("models", "chips", "odd", "chips_odd:Odd")
+"""
     )
-    site("chips", plugin=plugin, modules={"chips_backend": "import no_such_framework"})
-    found = problems(asked(discover, "chips")["chips"])
-    assert "chips" in found
-    assert any("no_such_framework" in problem for problem in found.values())
+    site("chips", plugin=plugin, modules={"chips_backend": "import no_such_framework", "chips_odd": "1 / 0"})
+    found = {one.name: one for one in asked(discover, "chips")["chips"].problems}
+    assert set(found) == {"2 components", "chips/odd (models, chips_odd:Odd)"}
+    assert "chips/chips" in found["2 components"].value
+    assert "chips/mlp" in found["2 components"].value
+    assert "no_such_framework" in found["2 components"].problem
 
 
 @pytest.mark.parametrize(

@@ -80,3 +80,22 @@ def test_the_package_names_what_it_lacks() -> None:
     assert mml_tf.TensorflowBaseModel.backend == "tensorflow"
     with pytest.raises(AttributeError, match="Nothing"):
         _ = mml_tf.Nothing
+
+
+def test_the_doctor_is_told_threads_the_build_and_keras_engine() -> None:
+    found = {one.name: one.value for one in get_manager().health("tensorflow")}
+    assert found["threads"].endswith("between them")
+    assert found["built for"] in ("the CPU only", f"CUDA {tf.sysconfig.get_build_info().get('cuda_version')}")
+    assert found["keras engine"].split()[0] == tf.keras.backend.backend()
+    assert len(found) == 3 + len(tf.config.list_physical_devices("GPU"))
+
+
+def test_the_doctor_is_told_where_keras_runs_on_something_else() -> None:
+    script = (
+        "import os; os.environ['KERAS_BACKEND'] = 'numpy'\n"
+        "from mml.plugins import get_manager\n"
+        "print({one.name: one.value for one in get_manager().health('tensorflow')}['keras engine'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("numpy (KERAS_BACKEND=numpy)")
+    assert "do not run on TensorFlow" in done.stdout

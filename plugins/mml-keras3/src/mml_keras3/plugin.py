@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mml.plugins import Claim, Component, PluginInfo, hookimpl
+from mml.plugins import Claim, Component, Finding, PluginInfo, hookimpl
 
 _NAME = "keras3"
 
@@ -44,3 +44,11 @@ def mml_claims() -> tuple[Claim, ...]:
         Claim("keras.src.losses.loss.Loss", _NAME),
         Claim("keras.src.optimizers.base_optimizer.BaseOptimizer", _NAME),
     )
+
+
+@hookimpl
+def mml_health() -> Iterator[Finding]:
+    """Tell `mml doctor` how Keras fares here; only this hook imports it."""
+    from mml_keras3.health import findings
+
+    return findings()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mml.plugins import Claim, Component, PluginInfo, hookimpl
+from mml.plugins import Claim, Component, Finding, PluginInfo, hookimpl
 
 _NAME = "tensorflow"
 _RULES = "mml.graph.optimizers.canonical"
@@ -56,3 +56,11 @@ def mml_claims() -> tuple[Claim, ...]:
         Claim("keras.src.layers.layer.Layer", _NAME, priority=-1),
         Claim("keras.src.losses.loss.Loss", _NAME, priority=-1),
     )
+
+
+@hookimpl
+def mml_health() -> Iterator[Finding]:
+    """Tell `mml doctor` how TensorFlow fares here; only this hook imports it."""
+    from mml_tf.health import findings
+
+    return findings()

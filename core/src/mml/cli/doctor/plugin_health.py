@@ -7,6 +7,7 @@ from typing import Any
 
 from mml.cli.doctor.diagnosis import PluginHealth
 from mml.cli.doctor.requirements import unmet_requirements
+from mml.errors import listed
 from mml.plugins import Finding, PluginManager, PluginState, PluginStatus, get_manager
 from mml.plugins.supervised import supervised
 
@@ -57,7 +58,11 @@ def _asked(status: PluginStatus, timeout_s: float) -> PluginHealth:
         str(answers.state or status.state),
         frameworks=tuple(answers.frameworks),
         backends=answers.backends,
-        findings=(*unmet_requirements(status.distribution), *answers.findings),
+        findings=(
+            *unmet_requirements(status.distribution),
+            *answers.findings,
+            *answers.unloadable(),
+        ),
         n_components=answers.n_components,
     )
 
@@ -71,6 +76,17 @@ class _Answers:
         self.backends: dict[str, dict[str, Any]] = {}
         self.findings: list[Finding] = []
         self.n_components = 0
+        self._failed: dict[str, list[dict[str, Any]]] = {}
+
+    def unloadable(self) -> Iterator[Finding]:
+        """Yield the components that cannot be loaded, those that fail alike together."""
+        for problem, rows in self._failed.items():
+            first = rows[0]
+            if len(rows) > 1:
+                names = listed(row["component"] for row in rows)
+                yield Finding(f"{len(rows)} components", names, problem)
+            else:
+                yield Finding(f"{first['component']} ({first['kind']}, {first['target']})", problem=problem)
 
     def take(self, row: dict[str, Any]) -> None:
         group = row.get("group")
@@ -93,8 +109,7 @@ class _Answers:
 
     def _component(self, row: dict[str, Any]) -> None:
         if row.get("problem"):
-            name = f"{row['component']} ({row['kind']}, {row['target']})"
-            self.findings.append(Finding(name, problem=row["problem"]))
+            self._failed.setdefault(row["problem"], []).append(row)
         else:
             self.n_components += 1
 

@@ -77,11 +77,16 @@ def _row(report: Report, group: str, name: str, ask: Callable[[], Fields]) -> No
         found = ask()
     except KeyboardInterrupt:
         raise
-    except MMLError as fault:
-        found = {"problem": " ".join(fault.what.split()), "hint": fault.hint}
     except BaseException as fault:  # noqa: BLE001 - SystemExit too: it is what the doctor is looking for
-        found = {"problem": describe(fault)}
+        found = _told(fault)
     report.row(key, {**place, **found})
+
+
+def _told(fault: BaseException) -> Fields:
+    if not isinstance(fault, MMLError):
+        return {"problem": describe(fault)}
+    told = [fault.what, *([f"Found: {fault.found}"] if fault.found else [])]
+    return {"problem": " ".join(" ".join(told).split()), "hint": fault.hint}
 
 
 def _is_there(module: str) -> bool:
@@ -97,14 +102,17 @@ def _framework(module: str) -> Fields:
 
 
 def _backend(report: Report, component: Component) -> None:
-    name = component.name
-    _row(report, "backends", name, lambda: {"data": dataclasses.asdict(_loaded(component).capabilities)})
-    try:
-        devices = _loaded(component).capabilities.devices
-    except MMLError:
-        # The row above says why.
+    name, key = component.name, f"backends:{component.name}"
+    if not report.begins(key, {"group": "backends", "name": name}):
         return
-    for device in devices:
+    try:
+        capabilities = _loaded(component).capabilities
+    except PluginError:
+        # That it cannot be loaded is told among the components, with the reason.
+        report.row(key, {"group": "done"})
+        return
+    report.row(key, {"group": "backends", "name": name, "data": dataclasses.asdict(capabilities)})
+    for device in capabilities.devices:
         _row(report, "devices", f"{name} on {device}", lambda device=device: _round_trip(name, device))  # type: ignore[misc]
 
 
@@ -134,8 +142,7 @@ def _findings(report: Report, name: str) -> None:
     except KeyboardInterrupt:
         raise
     except BaseException as fault:  # noqa: BLE001 - whatever a plugin's own hook does is its row
-        problem = " ".join(str(fault).split()) if isinstance(fault, MMLError) else describe(fault)
-        report.row(key, {**place, "problem": problem})
+        report.row(key, {**place, **_told(fault)})
         return
     for number, one in enumerate(findings):
         report.row(f"findings:{number}", {"group": "findings", **dataclasses.asdict(one)})
