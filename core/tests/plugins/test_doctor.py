@@ -142,17 +142,28 @@ def mml_components(): return [Component("backends", "chips", "chips", "chips_bac
     )
     lying = (
         "def to_array(self, array, *, device=None):\n"
+        "        if device == 'npu': import os; os.abort()\n"
         "        return array + (1 if self.device_name(device) == 'gpu' else 0)"
     )
-    source = BACKEND.format(name="chips", devices="('cpu', 'gpu')", more=lying)
+    source = BACKEND.format(name="chips", devices="('npu', 'cpu', 'gpu')", more=lying)
     site("chips", plugin=plugin, modules={"chips_backend": source})
 
     found = asked(discover, "chips")["chips"]
 
     assert found.backends["chips"]["gradients"] is True
-    assert found.backends["chips"]["devices"] == ["cpu", "gpu"]
+    assert found.backends["chips"]["devices"] == ["npu", "cpu", "gpu"]
     assert {one.name: one.value for one in found.findings if one.ok} == {"chips on cpu": "works"}
-    assert problems(found) == {"chips on gpu": "Numbers that were sent there came back changed."}
+    broken = problems(found)
+    assert broken.pop("chips on gpu") == "Numbers that were sent there came back changed."
+    assert "SIGABRT" in broken.pop("chips on npu")
+    assert broken == {}
+
+
+def test_a_backend_that_declares_nothing_is_a_problem(discover, site):
+    component = 'Component("backends", "odd", "odd", "odd_backend:Backend")'
+    plugin = INFO.format(name="odd", extra="") + f"\n@hookimpl\ndef mml_components(): return [{component}]\n"
+    site("odd", plugin=plugin, modules={"odd_backend": "class Backend: pass"})
+    assert "capabilities" in problems(asked(discover, "odd")["odd"])["odd"]
 
 
 def test_components_that_fail_alike_are_one_problem_the_backend_among_them(discover, site):

@@ -79,6 +79,10 @@ class Report:
         with Path(report_path).open("a", encoding="utf-8") as file:
             yield cls(file, skip)
 
+    def did(self, key: str) -> bool:
+        """Whether an earlier process said what came of something."""
+        return key in self._skip
+
     def begins(self, key: str, row: Mapping[str, Any]) -> bool:
         """Say what is about to be done, and whether it is still to do."""
         if key in self._skip:

@@ -103,16 +103,22 @@ def _framework(module: str) -> Fields:
 
 def _backend(report: Report, component: Component) -> None:
     name, key = component.name, f"backends:{component.name}"
-    if not report.begins(key, {"group": "backends", "name": name}):
+    place, declared = {"group": "backends", "name": name}, f"{key}:declared"
+    # A device may have ended the process that had it declared: it is loaded again, for the other devices.
+    if not report.did(declared) and not report.begins(key, place):
         return
     try:
-        capabilities = _loaded(component).capabilities
+        capabilities = dataclasses.asdict(_loaded(component).capabilities)
     except PluginError:
         # That it cannot be loaded is told among the components, with the reason.
         report.row(key, {"group": "done"})
         return
-    report.row(key, {"group": "backends", "name": name, "data": dataclasses.asdict(capabilities)})
-    for device in capabilities.devices:
+    except Exception as fault:  # noqa: BLE001 - whatever a plugin declares instead is its row
+        report.row(key, {**place, **_told(fault)})
+        return
+    if not report.did(declared):
+        report.row(declared, {**place, "data": capabilities})
+    for device in capabilities["devices"]:
         _row(report, "devices", f"{name} on {device}", lambda device=device: _round_trip(name, device))  # type: ignore[misc]
 
 
