@@ -92,7 +92,10 @@ def _values(window: Window, spec: ColumnSpec) -> str:
         return ", ".join(found) or "all finite"
     column = window.source.collection.column(str(spec.name)) if spec.name.representation == RAW else None
     if isinstance(column, DecodedColumn) and column.categories is not None:
-        codes = np.bincount(column.values[window.rows], minlength=len(column.categories))
+        # In blocks: NumPy counts in 64 bits, whatever the codes have.
+        codes = np.zeros(len(column.categories), dtype=np.int64)
+        for block in _blocks(window.rows, spec):
+            codes += np.bincount(column.values[block], minlength=len(codes))
         words = set(column.categories[np.flatnonzero(codes)].tolist()) - {None}
         n_missing = int(codes[-1])
         return ", ".join([_amount(len(words), "category", "categories"), *_missing_of(n_missing)])
