@@ -113,6 +113,15 @@ def test_bad_settings_are_refused_at_once(settings):
     assert "'both'" in str(caught.value)
 
 
+def test_a_misspelt_upstream_is_answered_with_the_near_one():
+    rows = toy.data()
+    with pytest.raises(GraphError, match="how to carry targets") as caught:
+        mml.ConcatNode(
+            "both", [toy.dense("left", rows), toy.dense("right", rows)], concat_axis_targets="rihgt"
+        )
+    assert caught.value.hint == "Did you mean 'right'?"
+
+
 def two_branches(strategy=None, *, targets=("y", "y"), sets=None, tags=(), tag_strategy="first"):
     one, other = sets or [toy.data()] * 2
     a = toy.dense("a", toy.reference(one, targets=targets[0], tags=tags))

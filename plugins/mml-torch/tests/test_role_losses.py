@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 import mml
+from mml.errors import LossError
 
 ROLES = ("anchor", "positive", "negative")
 
@@ -38,6 +40,14 @@ def test_a_function_of_three_roles_learns_the_cells_apart():
     phase = _phase(triplet_margin, [f"outputs.{role}" for role in ROLES], 25)
     losses = _experiment().run_phase(phase).metrics().where(name="train_loss").values
     assert losses[-1] < 0.4 * losses[0]
+
+
+def test_a_function_that_fails_names_its_inputs_as_they_were_written():
+    inputs = ["outputs.anchor", "tags.positive.cell"]
+    with pytest.raises(LossError, match="The loss failed") as caught:
+        _experiment().run_phase(_phase(torch.nn.TripletMarginLoss, inputs, 1))
+    assert caught.value.found.startswith("'outputs.anchor': torch.float32 of shape (16, 3), ")
+    assert "'tags.positive.cell': torch.int64" in caught.value.found
 
 
 def test_roles_by_keyword_are_those_by_position():

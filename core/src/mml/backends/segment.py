@@ -112,6 +112,8 @@ class SegmentLoss:
     context : bool
         The function takes a keyword ``context`` and receives the step's entry of `Controls.contexts`, a
         Python object: a program runs such a segment eagerly, whatever it compiles otherwise.
+    written : tuple of str
+        The arguments as the user wrote them, for messages only.
     """
 
     label: str
@@ -123,6 +125,7 @@ class SegmentLoss:
     keywords: tuple[str, ...] = ()
     sample_weight: str | None = None
     context: bool = False
+    written: tuple[str, ...] = field(default=(), compare=False)
 
 
 class LossFunction(Protocol):

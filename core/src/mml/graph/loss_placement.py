@@ -142,6 +142,7 @@ class LossPlacement:
             keywords=loss.keywords,
             sample_weight=None if weights is None else self.names.gathered(weights, inputs),
             context=loss.loss.takes_context,
+            written=tuple(one.text for one in loss.inputs),
         )
 
     def rows(self, loss: AppliedLoss) -> int:

@@ -185,16 +185,16 @@ def _guarded_loss(run: Callable[..., Any], loss: SegmentLoss) -> Callable[[Value
             raise LossError(
                 f"The loss failed: {reason_of(cause)}",
                 where={"loss": loss.label},
-                found=_described(values, loss.arguments),
+                found=_described(values, loss.arguments, told=loss.written),
             ) from cause
 
     return guarded
 
 
-def _described(values: Values, names: Sequence[str]) -> str:
+def _described(values: Values, names: Sequence[str], told: Sequence[str] = ()) -> str:
     return ", ".join(
-        f"{name!r}: {values[name].dtype} of shape {tuple(values[name].shape)}"
+        f"{shown!r}: {values[name].dtype} of shape {tuple(values[name].shape)}"
         if name in values
-        else f"no {name!r}"
-        for name in names
+        else f"no {shown!r}"
+        for name, shown in zip(names, told or names, strict=True)
     )

@@ -219,7 +219,10 @@ def _shape(model: str, argument: str, value: Shape | int) -> Shape:
 def _sizes(model: str, argument: str, value: Sequence[int]) -> list[int]:
     if not isinstance(value, list | tuple) or not all(isinstance(one, int) and one > 0 for one in value):
         raise ModelError(
-            f"{model} got a bad {argument}.", expected="whole numbers above 0", found=repr(value)
+            f"{model} got a bad {argument}.",
+            expected="a list of whole numbers above 0, one a layer",
+            found=repr(value),
+            hint=f"Write {argument}=[{value}]." if isinstance(value, int) and value > 0 else None,
         )
     return list(value)
 

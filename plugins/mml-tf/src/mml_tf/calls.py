@@ -156,18 +156,18 @@ def _guarded_loss(
             raise LossError(
                 f"The loss failed: {cause}",
                 where={"loss": loss.label},
-                found=described(values, loss.arguments),
+                found=described(values, loss.arguments, told=loss.written),
                 hint=_NO_VALUES if "numpy" in str(cause).lower() else None,
             ) from cause
 
     return guarded
 
 
-def described(values: Values, names: tuple[str, ...]) -> str:
+def described(values: Values, names: tuple[str, ...], told: tuple[str, ...] = ()) -> str:
     """Return dtype and shape of each of these values, for messages."""
     return ", ".join(
-        f"{name!r}: {values[name].dtype.name} of shape {tuple(values[name].shape)}"
+        f"{shown!r}: {values[name].dtype.name} of shape {tuple(values[name].shape)}"
         if name in values
-        else f"no {name!r}"
-        for name in names
+        else f"no {shown!r}"
+        for name, shown in zip(names, told or names, strict=True)
     )

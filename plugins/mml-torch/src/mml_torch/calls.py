@@ -195,16 +195,16 @@ def _guarded_loss(run: Callable[[Values, int], Tensor], loss: SegmentLoss) -> Ca
             raise LossError(
                 f"The loss failed: {cause}",
                 where={"loss": loss.label},
-                found=_described(values, loss.arguments),
+                found=_described(values, loss.arguments, told=loss.written),
             ) from cause
 
     return guarded
 
 
-def _described(values: Values, names: tuple[str, ...]) -> str:
+def _described(values: Values, names: tuple[str, ...], told: tuple[str, ...] = ()) -> str:
     return ", ".join(
-        f"{name!r}: {values[name].dtype} of shape {tuple(values[name].shape)}"
+        f"{shown!r}: {values[name].dtype} of shape {tuple(values[name].shape)}"
         if name in values
-        else f"no {name!r}"
-        for name in names
+        else f"no {shown!r}"
+        for name, shown in zip(names, told or names, strict=True)
     )

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from mml.backends import InputShape
-from mml.errors import GraphError, ShapeError
+from mml.errors import GraphError, ShapeError, did_you_mean
 from mml.graph.nodes.graph_node import ComputeNode, Shape
 from mml.graph.references import Reference, reference_from_config
 from mml.protocols import Config
@@ -130,6 +130,7 @@ class MergeNode(ComputeNode):
             where={"node": self.label},
             expected=f"an axis other than the rows', one of {_WORDS}, or one of the upstreams {labels}",
             found=repr(strategy),
+            hint=did_you_mean(strategy, [*_WORDS, *labels]) if isinstance(strategy, str) else None,
         )
 
     def _named_shapes(self, shapes: Sequence[Shape]) -> str:
