@@ -163,6 +163,25 @@ def test_a_layer_inside_a_module_learns_too(lab: Any) -> None:
     assert (net.dense.get_weights()[0] != before).all()
 
 
+def test_dropout_inside_a_module_follows_the_steps_seed_too(lab: Any) -> None:
+    class Mixed(tf.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.parts = [lab.linear(3, 5), keras.layers.Dropout(0.5), lab.linear(5, 1)]
+
+        def __call__(self, inputs: Any, training: bool = False) -> Any:
+            hidden = self.parts[1](self.parts[0](inputs), training=training)
+            return self.parts[2](hidden)
+
+    x, y = lab.data(4)
+    weights = []
+    for _ in range(2):
+        net = Mixed()
+        lab.train(lab.wrapped(net), canonical.Sgd(), x, y, loss=MSE)
+        weights.append(net.parts[0].weight.numpy().tobytes())
+    assert weights[0] == weights[1]
+
+
 def test_losses_that_a_layer_adds_are_refused_instead_of_dropped() -> None:
     net = keras.Sequential([keras.layers.Dense(2, kernel_regularizer="l2")])
     with pytest.raises(ModelError, match=r"(?s)'node'.*weight_decay"):

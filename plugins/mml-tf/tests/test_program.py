@@ -479,6 +479,17 @@ def test_fitting_is_refused(lab: Any) -> None:
         lab.program(lab.segment(lab.wrapped(lab.net()), MSE, Adam(), lab.store(), mode="fit"))
 
 
+def test_a_device_that_is_there_is_used(lab: Any) -> None:
+    x, y = lab.data(2)
+    expected, net = lab.net(), lab.net()
+    for one, device in ((expected, None), (net, "cpu")):
+        segment = lab.segment(lab.wrapped(one), MSE, Adam(), lab.store(), device=device)
+        program = lab.program(segment)
+        result = program.run(program.stage(lab.block(x=x, y=y)), 0, 2, lab.controls(2))
+        assert "CPU" in result.losses.device
+    assert_near(net, expected)
+
+
 def test_an_unknown_device_is_refused(lab: Any) -> None:
     with pytest.raises(BackendError, match="tpu"):
         lab.program(lab.segment(lab.wrapped(lab.net()), MSE, Adam(), lab.store(), device="tpu"))

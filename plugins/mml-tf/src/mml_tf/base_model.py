@@ -91,13 +91,13 @@ class TensorflowBaseModel(BaseModel):
         """
         input_shape = tuple(input_shape)
         declared = None if output_shape is None else tuple(output_shape)
-        unbuilt = self._copy_of_unbuilt()
         with random_state.swapped(), random_state.seeded(seed):
+            unbuilt = self._copy_of_unbuilt()
             native = self._native or self._construct(input_shape, declared)
             before = set(native.values())
             found = probe(native, input_shape, label=self._label)
             made = set(native.values()) - before
-            native.captured = captured_variables(native, input_shape)
+            native.captured = [] if native.is_own else captured_variables(native, input_shape)
         if declared is not None and found.shape != declared:
             raise ShapeError(
                 "The model gives another shape than the declared one.",

@@ -41,7 +41,8 @@ class Native:
         self.captured: list[tf.Variable] = []
         self._call = _plain_call(type(target))
         self._flag = "training" if self.is_keras else _training_argument(self._call)
-        self._converts = not self.is_keras and not type(target).__module__.startswith(f"{_OWN}.")
+        self.is_own = type(target).__module__.startswith(f"{_OWN}.")
+        self._converts = not (self.is_keras or self.is_own)
         self._edges: list[Edge] = []
         self._trainable: list[tuple[Any, bool]] = []
 
@@ -64,6 +65,14 @@ class Native:
             if id(variable) not in seen:
                 found[f"captured.{number}"] = Value(variable, _role_of_captured(variable))
         return found
+
+    def seed_states(self) -> list[tf.Variable]:
+        """Return the positions of Keras' generators, which follow the step's seed like everything else."""
+        layers = [self.target]
+        if not self.is_keras:
+            layers = list(self.target._flatten(predicate=keras_objects.is_layer))
+        generators = [one for layer in layers for one in keras_objects.seed_generators(layer)]
+        return [one.state.value for one in generators]
 
     def is_current(self) -> bool:
         """Whether what `values` last found is still what stands there."""

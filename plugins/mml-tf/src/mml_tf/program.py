@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from mml.backends import Block, BlockResult, Controls, Program, Segment
 from mml.errors import BackendError, LossError, MMLError, ModelError
-from mml_tf import keras_objects, optimizers, random_state
+from mml_tf import optimizers, random_state
 from mml_tf.base_model import TensorflowBaseModel
 from mml_tf.calls import compile_calls, compile_losses
 from mml_tf.executable import Executable, Layout, RegroupError
@@ -63,7 +63,7 @@ class TensorflowProgram(Program):
         _refuse_shared(segment, self.natives, learning)
         mine = {node: native for node, native in self.natives.items() if node in learning}
         learners = [Learner(number, one, mine) for number, one in enumerate(segment.optimizers)]
-        seed_states = [state for native in mine.values() for state in _seed_states(native)]
+        seed_states = [state for native in mine.values() for state in native.seed_states()]
         self.parts = Parts(
             segment,
             compile_calls(segment, self.natives, backend.ops),
@@ -364,13 +364,6 @@ def _refuse_shared(segment: Segment, natives: Mapping[str, Native], learning: se
                     where={"nodes": f"{other}, {node}"},
                     hint="Freeze both or neither, or give the second node a copy of the module.",
                 )
-
-
-def _seed_states(native: Native) -> list[tf.Variable]:
-    """Return the positions of Keras' generators, which follow the step's seed like everything else."""
-    return (
-        [one.state.value for one in keras_objects.seed_generators(native.target)] if native.is_keras else []
-    )
 
 
 def _failure(segment: Segment, cause: Exception) -> MMLError:
