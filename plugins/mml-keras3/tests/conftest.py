@@ -1,5 +1,6 @@
 """Toy segments with odd, coprime sizes on whatever engine Keras has, and a guard against lasting changes."""
 
+import importlib.util
 import os
 import random
 from collections.abc import Iterator
@@ -26,6 +27,10 @@ from mml_keras3 import KerasBackend, KerasBaseModel
 
 ROWS, WIDTH, HIDDEN = 7, 3, 5
 ENGINE = keras.backend.backend()
+
+if importlib.util.find_spec("tensorflow"):
+    # Keras imports it on every engine for some layers, and it sets variables of its own.
+    import tensorflow  # noqa: F401
 
 # Keras' first model sets environment variables and starts threads of its engine: here, not inside a test.
 keras.Sequential([keras.layers.Dense(1)])(np.zeros((1, 1), "float32"))

@@ -825,7 +825,9 @@ def test_the_optimising_compiler_gives_the_same_numbers(lab: Any) -> None:
         assert not lab.backend.capabilities.compiler
         return
     for one, asked in ((net, False), (compiled, True)):
-        segment = lab.segment(lab.wrapped(one), lab.loss("mse"), Sgd(momentum=0.9), lab.store(), jit_compile=asked)
+        segment = lab.segment(
+            lab.wrapped(one), lab.loss("mse"), Sgd(momentum=0.9), lab.store(), jit_compile=asked
+        )
         lab.run(lab.program(segment), lab.block(x=x, y=y), lab.controls(6), cut=4)
     compare(compiled, net, rtol=1e-4, atol=1e-6)
 
