@@ -36,7 +36,7 @@ def by_keras(
     return losses
 
 
-def compare(model: Any, other: Any, **tolerance: Any) -> None:
+def assert_close(model: Any, other: Any, **tolerance: Any) -> None:
     for one, expected in zip(model.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_allclose(one, expected, **(tolerance or CLOSE))
 
@@ -55,7 +55,7 @@ def test_training_equals_keras_own_trainer_step_for_step(lab: Any, options: Any)
     losses = by_keras(expected, x, y)
     program = lab.program(lab.segment(lab.wrapped(net), lab.loss("mse"), momentum(), lab.store()))
     seen = lab.run(program, lab.block(x=x, y=y), lab.controls(11))
-    compare(net, expected)
+    assert_close(net, expected)
     if "kernel_regularizer" not in options:
         np.testing.assert_allclose(seen[:, 0], losses, **CLOSE)
 
@@ -74,7 +74,7 @@ def test_an_optimizer_class_of_keras_steps_as_in_keras(lab: Any, name: str) -> N
     assert rule.default_rate == pytest.approx(1e-2)
     program = lab.program(lab.segment(lab.wrapped(net), lab.loss("mse"), rule, store))
     lab.run(program, lab.block(x=x, y=y), lab.controls(7), cut=3)
-    compare(net, expected)
+    assert_close(net, expected)
     assert {held["step"] for held in store.slots.values()} == {7}
 
 
@@ -110,7 +110,7 @@ def test_clipping_bounds_the_norm_of_all_gradients_and_each_element(lab: Any) ->
         by_keras(expected, x, y, optimizer=keras.optimizers.SGD(0.1, **settings))
         program = lab.program(lab.segment(lab.wrapped(net), lab.loss("mse"), Sgd(), lab.store(), **clip))
         lab.run(program, lab.block(x=x, y=y), lab.controls(7, rate=0.1))
-        compare(net, expected, rtol=1e-4, atol=2e-6)
+        assert_close(net, expected, rtol=1e-4, atol=2e-6)
 
 
 def test_rates_that_change_reach_each_step(lab: Any) -> None:
@@ -127,7 +127,7 @@ def test_rates_that_change_reach_each_step(lab: Any) -> None:
     controls = replace(lab.controls(6), rates=rates)
     program = lab.program(lab.segment(lab.wrapped(net), lab.loss("mse"), Sgd(), lab.store()))
     lab.run(program, lab.block(x=x, y=y), controls, cut=4)
-    compare(net, expected)
+    assert_close(net, expected)
 
 
 def test_sample_weights_are_divided_by_live_rows(lab: Any) -> None:
@@ -137,7 +137,7 @@ def test_sample_weights_are_divided_by_live_rows(lab: Any) -> None:
     by_keras(expected, x, y, optimizer=keras.optimizers.SGD(1e-2), weights=weights[..., 0])
     segment = lab.segment(lab.wrapped(net), lab.loss("mse"), Sgd(), lab.store(), sample_weight="w")
     lab.run(lab.program(segment), lab.block(x=x, y=y, w=weights), lab.controls(5))
-    compare(net, expected)
+    assert_close(net, expected)
 
 
 @pytest.mark.parametrize("cut", [1, 2, 5, 11])
@@ -256,7 +256,7 @@ def test_a_frozen_trunk_keeps_its_bits_and_the_head_learns_as_in_keras(lab: Any,
     )
     lab.run(lab.program(segment), lab.block(x=x, y=y), lab.controls(9))
     assert values_of(trunk) == before
-    compare(head, expected_head)
+    assert_close(head, expected_head)
     assert set(store.slots) == {"head/kernel", "head/bias"}
     assert trunk.trainable
     assert all(variable.trainable for variable in trunk.layers[0].variables)
@@ -337,7 +337,7 @@ def test_two_weighted_heads_equal_keras_own_trainer(lab: Any) -> None:
     program = lab.program(two_heads(lab, nets, lab.store(), weights=(0.7, 0.3), rule=momentum()))
     lab.run(program, lab.block(np.full((9, 3), 7), x=x, y=y, z=z), lab.controls(9))
     for one, other in zip(modules, expected, strict=True):
-        compare(one, other)
+        assert_close(one, other)
 
 
 def test_a_head_without_live_rows_does_not_move(lab: Any, values_of: Any) -> None:
@@ -418,7 +418,7 @@ def test_rows_that_are_not_live_never_enter(lab: Any) -> None:
     program = lab.program(lab.segment(lab.wrapped(net), lab.loss("mse"), momentum(), lab.store()))
     losses = lab.run(program, lab.block(counts, x=spoiled_x, y=spoiled_y), lab.controls(6))
     assert np.isfinite(losses).all()
-    compare(net, expected)
+    assert_close(net, expected)
 
 
 def test_rows_that_differ_between_losses_are_those_that_count(lab: Any) -> None:
@@ -479,7 +479,7 @@ def test_accumulation_equals_one_batch_of_the_same_rows(lab: Any) -> None:
     program.run(staged, 3, 4, controls)
     assert all("accumulated" not in held for held in store.slots.values())
     assert {held["step"] for held in store.slots.values()} == {1}
-    compare(split, whole)
+    assert_close(split, whole)
 
 
 def test_a_window_that_waits_goes_on_in_other_objects(lab: Any, values_of: Any) -> None:
@@ -607,7 +607,7 @@ def test_outputs_of_one_program_feed_the_next(lab: Any) -> None:
         rule=Adam(),
     )
     lab.run(lab.program(joint), lab.block(counts, x=x, y=y), lab.controls(5))
-    compare(head, joint_head)
+    assert_close(head, joint_head)
 
 
 class Concat:
@@ -647,7 +647,7 @@ def test_two_branches_that_merge_equal_keras_own_trainer(lab: Any) -> None:
     result = program.run(program.stage(lab.block(x=x, y=y)), 0, 6, lab.controls(6))
     assert [tuple(one.shape) for one in result.outputs["join"]] == [(7, 5)] * 6
     for one, other in zip((first, second, head), expected, strict=True):
-        compare(one, other)
+        assert_close(one, other)
 
 
 def test_a_merge_cuts_to_its_rows(lab: Any, values_of: Any) -> None:
@@ -756,7 +756,7 @@ def test_layers_that_add_losses_of_their_own_are_heard(lab: Any) -> None:
     by_keras(keras.Sequential([expected]), x, y, optimizer=keras.optimizers.SGD(1e-2))
     program = lab.program(lab.segment(lab.wrapped(net), lab.loss("mse"), Sgd(), lab.store()))
     lab.run(program, lab.block(x=x, y=y), lab.controls(6), cut=4)
-    compare(net, expected)
+    assert_close(net, expected)
 
 
 def test_constraints_of_layers_hold_after_each_update(lab: Any) -> None:
@@ -766,7 +766,7 @@ def test_constraints_of_layers_hold_after_each_update(lab: Any) -> None:
     by_keras(expected, x, y, optimizer=keras.optimizers.SGD(1e-1))
     program = lab.program(lab.segment(lab.wrapped(net), lab.loss("mse"), Sgd(), lab.store()))
     lab.run(program, lab.block(x=x, y=y), lab.controls(5, rate=1e-1))
-    compare(net, expected)
+    assert_close(net, expected)
     assert (net.get_weights()[0] >= 0).all()
 
 
@@ -786,7 +786,7 @@ def test_a_loss_with_a_context_gets_each_steps_own_and_looks_at_values(lab: Any)
     lab.run(program, lab.block(x=x, y=y), controls, cut=3)
     assert [one for one, _ in seen] == ["a", "b", "c", "d"]
     np.testing.assert_allclose([value for _, value in seen], y.mean(axis=(1, 2)), rtol=1e-4, atol=1e-6)
-    compare(net, expected)
+    assert_close(net, expected)
 
 
 def test_convolutions_train_too(lab: Any) -> None:
@@ -815,7 +815,7 @@ def test_convolutions_train_too(lab: Any) -> None:
     inputs = (SegmentInput("x", (6, 2), None, 0), SegmentInput("y", (1,), None, 0))
     program = lab.program(replace(segment, inputs=inputs))
     lab.run(program, lab.block(x=x, y=y), lab.controls(4), cut=3)
-    compare(made, expected)
+    assert_close(made, expected)
 
 
 def test_the_optimising_compiler_gives_the_same_numbers(lab: Any) -> None:
@@ -829,7 +829,7 @@ def test_the_optimising_compiler_gives_the_same_numbers(lab: Any) -> None:
             lab.wrapped(one), lab.loss("mse"), Sgd(momentum=0.9), lab.store(), jit_compile=asked
         )
         lab.run(lab.program(segment), lab.block(x=x, y=y), lab.controls(6), cut=4)
-    compare(compiled, net, rtol=1e-4, atol=1e-6)
+    assert_close(compiled, net, rtol=1e-4, atol=1e-6)
 
 
 def test_fitting_is_refused(lab: Any) -> None:
@@ -919,7 +919,7 @@ def test_a_model_that_two_nodes_share_is_stepped_once_and_frozen_for_both_or_nei
         lab.controls(3),
     )
     lab.run(lab.program(twice(both, store, learns=True)), lab.block(x=x, y=y), lab.controls(3))
-    compare(both, once)
+    assert_close(both, once)
     assert {held["step"] for held in store.slots.values()} == {3}
     with pytest.raises(BackendError, match="a, b"):
         lab.program(twice(both, store, learns=False))
