@@ -217,3 +217,18 @@ def test_contiguous_numbers_are_handed_out_without_a_copy():
     assert not np.shares_memory(fs.take([4, 9]).get_features("pulse"), whole)
     stored = fs.take(slice(3, 9)).get_features("pulse", fmt="arrow")["pulse"].chunk(0)
     assert np.shares_memory(stored.to_numpy_ndarray(), whole)
+
+
+def test_a_backend_owns_what_it_gets_unless_it_may_share():
+    x = np.arange(12, dtype="float32").reshape(4, 3)
+    rows = FeatureSet.from_dict("shared", {"x": x}, feature_keys="x")
+    stored = rows.get_features("x")
+    owned = rows.get_features("x", fmt="reference")
+    shared = rows.get_features("x", fmt="reference", copy=False)
+    assert not np.shares_memory(owned, stored)
+    assert np.shares_memory(shared, stored)
+    assert not shared.flags.writeable
+    np.testing.assert_array_equal(owned, shared)
+    scattered = rows.take([2, 0]).get_features("x", fmt="reference", copy=False)
+    assert not np.shares_memory(scattered, stored)
+    np.testing.assert_array_equal(scattered, x[[2, 0]])

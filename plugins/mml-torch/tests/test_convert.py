@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import mml
 from mml.backends import get_backend
 from mml.errors import BackendError
 
@@ -120,3 +121,35 @@ def test_foreign_arrays_are_refused_with_both_types(backend: Any) -> None:
 def test_a_device_that_is_not_there_is_refused(backend: Any, device: str) -> None:
     with pytest.raises(BackendError, match=device):
         backend.to_array(np.ones(3), device=device)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "uint8", "bool"])
+def test_a_shared_tensor_looks_at_the_arrays_memory(dtype):
+    array = np.arange(12).reshape(4, 3).astype(dtype)
+    array.flags.writeable = False
+    tensor = get_backend("torch").share(array)
+    assert tensor.data_ptr() == array.ctypes.data
+    np.testing.assert_array_equal(tensor.numpy(), array)
+
+
+@pytest.mark.parametrize("layout", [lambda a: a[::-1], lambda a: a[:, ::2], lambda a: a.T, np.asfortranarray])
+def test_what_cannot_be_shared_is_copied(layout):
+    array = layout(np.arange(12, dtype="float32").reshape(4, 3))
+    tensor = get_backend("torch").share(array)
+    assert not np.shares_memory(tensor.numpy(), array)
+    np.testing.assert_array_equal(tensor.numpy(), array)
+
+
+def test_sharing_refuses_what_converting_refuses():
+    with pytest.raises(BackendError, match="dtype"):
+        get_backend("torch").share(np.array(["a"], dtype=object))
+    with pytest.raises(BackendError, match="NumPy arrays"):
+        get_backend("torch").share([1.0])
+
+
+def test_a_column_reaches_torch_without_a_copy_on_request():
+    x = np.arange(12, dtype="float32").reshape(4, 3)
+    rows = mml.FeatureSet.from_dict("rows", {"x": x}, feature_keys="x")
+    stored = rows.get_features("x")
+    assert np.shares_memory(rows.get_features("x", fmt="torch", copy=False).numpy(), stored)
+    assert not np.shares_memory(rows.get_features("x", fmt="torch").numpy(), stored)

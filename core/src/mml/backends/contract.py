@@ -113,6 +113,18 @@ class ComputeBackend(ABC):
     def to_array(self, array: np.ndarray, *, device: str | None = None) -> Any:
         """Return a native array with equal dtype, shape and bits that owns its memory."""
 
+    def share(self, array: np.ndarray) -> Any:
+        """Return a native array over an array's own memory where the framework can, else an owned one.
+
+        Who receives it must not write into it: the memory may belong to data that nothing may change.
+
+        Parameters
+        ----------
+        array : ndarray
+            Kept alive by what is returned; it may be read-only.
+        """
+        return self.to_array(array)
+
     @abstractmethod
     def to_numpy(self, array: Any) -> np.ndarray:
         """Return a NumPy array with equal dtype, shape and bits that owns its memory."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from mml.backends.contract import ComputeBackend
 from mml.backends.ops import ArrayOps, NumpyOps
-from mml.backends.owned_arrays import owned_array
+from mml.backends.owned_arrays import checked_array, owned_array
 
 
 class HostBackend(ComputeBackend):
@@ -20,6 +20,10 @@ class HostBackend(ComputeBackend):
         """Return an owned copy."""
         self.device_name(device)
         return owned_array(array)
+
+    def share(self, array: np.ndarray) -> np.ndarray:
+        """Return the array itself; read-only where it is."""
+        return checked_array(array)
 
     def to_numpy(self, array: Any) -> np.ndarray:
         """Return an owned copy."""

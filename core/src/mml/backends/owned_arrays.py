@@ -1,4 +1,4 @@
-"""Owned copies of NumPy arrays, for backends whose native array is NumPy's own."""
+"""Which NumPy arrays enter a backend, and owned copies of them, for backends on NumPy's own arrays."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ _LONG = "gG"
 
 
 def owned_array(array: Any) -> np.ndarray:
-    """Return an owned, writable copy with equal dtype, shape and bits.
+    """Return an owned, writable copy with equal dtype, shape and bits; errors as of `checked_array`."""
+    return np.array(checked_array(array))
+
+
+def checked_array(array: Any) -> np.ndarray:
+    """Return an array as it is, where it may enter a backend.
 
     Raises
     ------
@@ -38,4 +43,4 @@ def owned_array(array: Any) -> np.ndarray:
             found=repr(dtype),
             hint="Convert with array.astype(array.dtype.newbyteorder('=')).",
         )
-    return np.array(array)
+    return np.asarray(array)

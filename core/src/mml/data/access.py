@@ -70,7 +70,9 @@ class ColumnAccess(ABC):
         window = self._window()
         return window.source.uuids(window.rows)
 
-    def get_features(self, columns: Selection = "*", rep: str | None = None, *, fmt: str = "numpy") -> Any:
+    def get_features(
+        self, columns: Selection = "*", rep: str | None = None, *, fmt: str = "numpy", copy: bool = True
+    ) -> Any:
         """Return feature columns.
 
         Parameters
@@ -82,6 +84,10 @@ class ColumnAccess(ABC):
         fmt : str
             ``numpy`` (one column as it is stored, ``(n, *shape)``; several of equal shape stacked on axis 1),
             ``dict_numpy``, ``arrow``, ``pandas``, ``polars``, ``list``, or the name of a backend.
+        copy : bool
+            For the format of a backend: whether its array owns its memory. With False it shares that of the
+            FeatureSet where the framework can and the rows are contiguous and raw; do not write into it,
+            because nothing protects the FeatureSet, or the mapped file, from that.
 
         Raises
         ------
@@ -90,19 +96,25 @@ class ColumnAccess(ABC):
         DataError
             If the format does not exist or cannot hold the columns.
         """
-        return self._get(columns, rep, fmt, domain=FEATURES)
+        return self._get(columns, rep, fmt, domain=FEATURES, copy=copy)
 
-    def get_targets(self, columns: Selection = "*", rep: str | None = None, *, fmt: str = "numpy") -> Any:
+    def get_targets(
+        self, columns: Selection = "*", rep: str | None = None, *, fmt: str = "numpy", copy: bool = True
+    ) -> Any:
         """Return target columns; arguments as in :meth:`get_features`."""
-        return self._get(columns, rep, fmt, domain=TARGETS)
+        return self._get(columns, rep, fmt, domain=TARGETS, copy=copy)
 
-    def get_tags(self, columns: Selection = "*", rep: str | None = None, *, fmt: str = "numpy") -> Any:
+    def get_tags(
+        self, columns: Selection = "*", rep: str | None = None, *, fmt: str = "numpy", copy: bool = True
+    ) -> Any:
         """Return tag columns; arguments as in :meth:`get_features`. Strings come as objects."""
-        return self._get(columns, rep, fmt, domain=TAGS)
+        return self._get(columns, rep, fmt, domain=TAGS, copy=copy)
 
-    def get_data(self, columns: Selection = "*", rep: str | None = None, *, fmt: str = "dict_numpy") -> Any:
+    def get_data(
+        self, columns: Selection = "*", rep: str | None = None, *, fmt: str = "dict_numpy", copy: bool = True
+    ) -> Any:
         """Return columns of any domain under their full names; arguments as in :meth:`get_features`."""
-        return self._get(columns, rep, fmt, domain=None)
+        return self._get(columns, rep, fmt, domain=None, copy=copy)
 
     def to_arrow(self) -> pa.Table:
         """Return all columns, transformed ones included, and the UUIDs, under their full names."""
@@ -116,12 +128,12 @@ class ColumnAccess(ABC):
         with self._reading():
             return _delivered(window, window.schema.names, window.schema.names, "pandas")
 
-    def _get(self, columns: Selection, rep: str | None, fmt: str, *, domain: str | None) -> Any:
+    def _get(self, columns: Selection, rep: str | None, fmt: str, *, domain: str | None, copy: bool) -> Any:
         with self._reading():
             window = self._window()
             names = window.schema.select(columns, domain=domain, rep=rep)
             labels = names if domain is None else _keys(window, names)
-            return _delivered(window, names, labels, fmt)
+            return _delivered(window, names, labels, fmt, copy=copy)
 
 
 def _keys(window: Window, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -130,10 +142,12 @@ def _keys(window: Window, names: tuple[str, ...]) -> tuple[str, ...]:
     return keys if len(set(keys)) == len(keys) else names
 
 
-def _delivered(window: Window, names: tuple[str, ...], labels: tuple[str, ...], fmt: str) -> Any:
+def _delivered(
+    window: Window, names: tuple[str, ...], labels: tuple[str, ...], fmt: str, *, copy: bool = True
+) -> Any:
     if not is_made_of_arrow(fmt):
         arrays = (window.source.take(name, window.rows) for name in names)
-        return deliver(dict(zip(labels, arrays, strict=True)), fmt)
+        return deliver(dict(zip(labels, arrays, strict=True)), fmt, copy=copy)
     table = pa.table(dict(zip(labels, _arrow_columns(window, names).values(), strict=True)))
     stored = window.source.collection.table
     # Asked of all rows: what a column becomes does not depend on the rows that are read.

@@ -2,7 +2,7 @@
 
 ``numpy``, ``dict_numpy``, ``arrow``, ``pandas``, ``polars``, ``list``, and the name of every backend.
 A copy is made where the rows are not contiguous, where a column is transformed, and where the partner needs
-one: ``list`` always; pandas and polars for tensors and strings; backends as their ``to_array`` says.
+one: ``list`` always; pandas and polars for tensors and strings; backends unless ``copy=False`` is asked for.
 
 NumPy knows no time zones: timestamps are UTC there.
 """
@@ -44,7 +44,7 @@ def deliver_table(table: pa.Table, fmt: str, *, with_nulls: Set[str]) -> Any:
     return table if fmt == "arrow" else to_polars(table)
 
 
-def deliver(columns: Mapping[str, np.ndarray], fmt: str) -> Any:
+def deliver(columns: Mapping[str, np.ndarray], fmt: str, *, copy: bool = True) -> Any:
     """Return columns in a format that is made of NumPy arrays.
 
     Parameters
@@ -53,6 +53,8 @@ def deliver(columns: Mapping[str, np.ndarray], fmt: str) -> Any:
         What each is called in the result → ``(n, *shape)``; at least one for ``numpy`` and backends.
     fmt : str
         One of the other formats above.
+    copy : bool
+        Whether a backend's array owns its memory; False lets it share that of the columns where it can.
 
     Raises
     ------
@@ -65,7 +67,8 @@ def deliver(columns: Mapping[str, np.ndarray], fmt: str) -> Any:
     if writer is not None:
         return writer(columns)
     if fmt in Backend:
-        return get_backend(fmt).to_array(_numeric(_one_array(columns), fmt))
+        backend, array = get_backend(fmt), _numeric(_one_array(columns), fmt)
+        return backend.to_array(array) if copy else backend.share(array)
     # A format may be the name of a backend whose plugin is not there.
     known = [*_WRITERS, *_MADE_OF_ARROW, *(str(one) for one in Backend)]
     near = did_you_mean(fmt, known)

@@ -71,6 +71,10 @@ class TorchBackend(ComputeBackend):
         """Return a tensor that owns its memory."""
         return convert.to_tensor(array, device=self.device_name(device))
 
+    def share(self, array: np.ndarray) -> Tensor:
+        """Return a tensor over the same memory where the layout allows it."""
+        return convert.shared_tensor(array)
+
     def to_numpy(self, array: Any) -> np.ndarray:
         """Return a NumPy array that owns its memory."""
         return convert.to_numpy(array)

@@ -54,6 +54,19 @@ def to_tensor(array: Any, *, device: torch.device | str | None = None) -> Tensor
     return tensor if device is None else tensor.to(device)
 
 
+def shared_tensor(array: Any) -> Tensor:
+    """Return a tensor over an array's own memory, which nobody may write into; a copy for odd layouts."""
+    if not isinstance(array, np.ndarray) or not array.flags.c_contiguous:
+        # Importing an array with negative strides ends the process.
+        return to_tensor(array)
+    torch_dtype(array.dtype)
+    try:
+        # Not `from_numpy`, which warns of read-only memory.
+        return torch.from_dlpack(array)
+    except (BufferError, RuntimeError, TypeError):
+        return to_tensor(array)
+
+
 def to_numpy(tensor: Any) -> np.ndarray:
     """Return an array of equal dtype, shape and bits that owns its memory."""
     host = _on_host(tensor)
