@@ -10,14 +10,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mml.backends import Call, Segment, SegmentLoss
+from mml.backends import Call, CanonicalLoss, Segment, SegmentLoss
 from mml.errors import LossError, MMLError, ModelError
+from mml_keras3.class_numbers import OVER_CLASSES
 from mml_keras3.engines import engine
 from mml_keras3.framework import keras
 from mml_keras3.probe import reason_of
 
 Values = dict[str, Any]
 Fetch = Callable[[Values, int], Any]
+
+_WIDE = ("float32", "float64")
+_NARROW = ("float16", "bfloat16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +154,10 @@ def _loss(loss: SegmentLoss, columns: Mapping[str, int]) -> tuple[Callable[..., 
     fetch_weights = None if weights is None else _fetch(weights, columns[weights], loss.rows)
     is_sum = bool(getattr(function, "is_sum", False))
 
+    prepared = _prepared_for(function)
+
     def call(values: Values, count: int, more: Mapping[str, Any]) -> Any:
-        arrays = [fetch(values, count) for fetch in fetches]
+        arrays = prepared([fetch(values, count) for fetch in fetches])
         if keywords:
             return function(**dict(zip(keywords, arrays, strict=True)), **more)
         return function(*arrays, **more)
@@ -173,6 +179,28 @@ def _loss(loss: SegmentLoss, columns: Mapping[str, int]) -> tuple[Callable[..., 
         return total if is_sum else total / engine().cast(live, total)
 
     return (call if fetch_weights is None else weighted), padded
+
+
+def _prepared_for(function: Any) -> Callable[[list[Any]], list[Any]]:
+    """Return what brings a loss's arguments to the dtypes that it is written for.
+
+    What is computed in 16 bits is scored in 32. The canonical formulas take floating numbers, but for the
+    numbers of classes; not every engine would mix them with whole ones.
+    """
+    is_canonical = isinstance(function, CanonicalLoss)
+    keeps_integers = not is_canonical or function.formula in OVER_CLASSES
+
+    def prepared(arrays: list[Any]) -> list[Any]:
+        dtypes = [keras.backend.standardize_dtype(one.dtype) for one in arrays]
+        if all(dtype == dtypes[0] for dtype in dtypes) and dtypes[0] in _WIDE:
+            return arrays
+        wide = "float64" if "float64" in dtypes else "float32"
+        return [
+            keras.ops.cast(one, wide) if dtype in _NARROW or not (keeps_integers or dtype in _WIDE) else one
+            for one, dtype in zip(arrays, dtypes, strict=True)
+        ]
+
+    return prepared
 
 
 def _guarded_loss(run: Callable[..., Any], loss: SegmentLoss) -> Callable[[Values, int, Any], Any]:

@@ -10,7 +10,8 @@ from mml.backends import Block, CanonicalLoss, Segment
 from mml.errors import LossError
 from mml.graph.losses import canonical
 
-_OVER_CLASSES = (canonical.cross_entropy, canonical.nll)
+OVER_CLASSES = (canonical.cross_entropy, canonical.nll)
+"""The canonical losses whose targets are numbers of classes."""
 
 
 def targets_of(segment: Segment) -> list[tuple[str, str, int, int]]:
@@ -21,7 +22,7 @@ def targets_of(segment: Segment) -> list[tuple[str, str, int, int]]:
     found = []
     for loss in segment.losses:
         named = _named(loss.arguments, loss.keywords)
-        is_over_classes = isinstance(loss.function, CanonicalLoss) and loss.function.formula in _OVER_CLASSES
+        is_over_classes = isinstance(loss.function, CanonicalLoss) and loss.function.formula in OVER_CLASSES
         width, targets = widths.get(named.get("outputs", "")), named.get("targets", "")
         if is_over_classes and width and len(width) == 1 and targets in columns:
             found.append((loss.label, targets, columns[targets], width[0]))

@@ -7,7 +7,7 @@ not known to be plain is called the usual way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from mml_keras3.batch_norm import BatchNorm
@@ -27,13 +27,56 @@ def direct_call(model: Any) -> Run:
     """
     if any(_makes_masks(layer) for layer in layers_of(model)):
         return _usual(model)
+    return _direct(model)
+
+
+def _direct(model: Any) -> Run:
     if type(model) in (MLP, CNN1d):
         parts = {id(part): _direct_layer(part) for part in (*model.parts, getattr(model, "head", None))}
         return lambda inputs, training: model.through(inputs, training, lambda part: parts[id(part)])
-    chain = _chain(model)
-    if chain is not None:
-        return _in_turn([_direct_layer(layer) for layer in chain], model)
+    graph = model._functional if type(model) is keras.Sequential else model
+    if type(graph).__name__ == "Functional" and len(graph.inputs) == len(graph.outputs) == 1:
+        return _through_graph(graph, model)
     return _direct_layer(model)
+
+
+def _through_graph(graph: Any, model: Any) -> Run:
+    """Return what runs a functional model node by node."""
+    nodes = [
+        node
+        for depth in sorted(graph._nodes_by_depth, reverse=True)
+        for node in graph._nodes_by_depth[depth]
+        if node.operation is not None and not node.is_input
+    ]
+    if any(len(node.outputs) > 1 for node in nodes):
+        return _usual(model)
+    runs = [(node, _run_of_node(node), id(node.outputs[0])) for node in nodes]
+    source, target = graph.inputs[0], id(graph.outputs[0])
+    dtype, rank = keras.backend.standardize_dtype(source.dtype), len(source.shape)
+
+    def run(inputs: Any, training: bool) -> Any:
+        if keras.backend.standardize_dtype(inputs.dtype) != dtype or len(inputs.shape) != rank:
+            # The usual way casts what comes in, and tells in Keras' words what it cannot take.
+            return model(inputs, training=training)
+        known = {id(source): inputs}
+        for node, run_node, output in runs:
+            args, kwargs = node.arguments.fill_in(known)
+            known[output] = run_node(args, kwargs, training)
+        return known[target]
+
+    return run
+
+
+def _run_of_node(node: Any) -> Callable[[tuple[Any, ...], dict[str, Any], bool], Any]:
+    """Return what runs one node on its arguments; whether it trains is decided anew at each call."""
+    operation, arguments = node.operation, node.arguments
+    told = {name for name, value in arguments.kwargs.items() if value is not None and name != "training"}
+    if isinstance(operation, keras.Layer) and len(arguments.args) == 1 and not told:
+        run = _direct(operation)
+        return lambda args, kwargs, training: run(args[0], training)  # noqa: ARG005 -- one signature for both
+    if "training" in getattr(operation, "_call_context_args", ()):
+        return lambda args, kwargs, training: operation(*args, **{**kwargs, "training": training})
+    return lambda args, kwargs, training: operation(*args, **kwargs)  # noqa: ARG005 -- one signature for both
 
 
 def layers_that_add_losses(model: Any) -> list[Any]:
@@ -43,27 +86,6 @@ def layers_that_add_losses(model: Any) -> list[Any]:
         for layer in layers_of(model)
         if not _is_keras_own(layer) or layer.activity_regularizer is not None
     ]
-
-
-def _chain(model: Any) -> Sequence[Any] | None:
-    """Return the layers of a sequence of layers, None where it is more than that."""
-    if type(model) is not keras.Sequential or model._functional is None:
-        return None
-    return list(model.layers)
-
-
-def _in_turn(runs: Sequence[Run], model: Any) -> Run:
-    dtype = model.layers[0].input_dtype
-
-    def run(inputs: Any, training: bool) -> Any:
-        if keras.backend.standardize_dtype(inputs.dtype) != dtype:
-            # The usual way casts what comes in, and tells in Keras' words what it cannot take.
-            return model(inputs, training=training)
-        for one in runs:
-            inputs = one(inputs, training)
-        return inputs
-
-    return run
 
 
 def _direct_layer(layer: Any) -> Run:

@@ -164,8 +164,12 @@ class _EagerRun:
                     values[call.key] = call.run(values, rows[call.rows], False)
         penalties: list[Tensor] = []
         for call in division.reached:
-            values[call.key] = call.run(values, rows[call.rows], call.learns)
-            if call.learns and call.node in self.runner.adding:
+            if not call.learns:
+                with keras.StatelessScope():
+                    values[call.key] = call.run(values, rows[call.rows], False)
+                continue
+            values[call.key] = call.run(values, rows[call.rows], True)
+            if call.node in self.runner.adding:
                 penalties += _taken_losses(self.runner.adding[call.node])
         total = self._total(division, values, rows, step)
         if total is not None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework.config import is_op_determinism_enabled
 
 from mml.errors import BackendError
 from mml_keras3.engines.graphs import Traced, has_convolution
@@ -179,7 +180,7 @@ class TensorflowEngine:
     @contextmanager
     def determinism(self, *, asked: bool) -> Iterator[None]:
         """Refuse to promise equal bits on a GPU unless the user switched TensorFlow to it."""
-        if asked and "cuda" in self.devices and not tf.config.experimental.get_synchronous_execution():
+        if asked and "cuda" in self.devices and not is_op_determinism_enabled():
             raise BackendError(
                 "TensorFlow gives equal bits on a GPU only where the whole process asks for it.",
                 hint="Call tf.config.experimental.enable_op_determinism() before anything else.",
