@@ -85,7 +85,7 @@ def test_a_wheel_is_pure_and_says_what_it_needs_and_allows(wheels, name):
 
 def test_core_requires_no_framework_and_few_things_at_all(wheels):
     assert _required(wheels["mml"]) == {
-        "numpy", "pyarrow", "pluggy", "msgspec", "pyyaml", "safetensors", "rich", "typer",
+        "numpy", "pyarrow", "pluggy", "msgspec", "pyyaml", "safetensors", "rich", "typer", "packaging",
     }  # fmt: skip
 
 

@@ -37,6 +37,18 @@ def _missing(module: str | None) -> PluginError:
     )
 
 
+def _untrainable(engine: str) -> PluginError:
+    return PluginError(
+        f"Keras runs on {engine!r} here, on which nothing can be trained.",
+        expected=f"one of {ENGINES}",
+        hint=f"Set KERAS_BACKEND={(installed_engines() or ['jax'])[0]} before Python starts.",
+    )
+
+
+# Before Keras is imported: some of its engines miss packages of their own first.
+if os.environ.get("KERAS_BACKEND") not in (None, "", *ENGINES):
+    raise _untrainable(os.environ["KERAS_BACKEND"])
+
 try:
     import keras
 except ModuleNotFoundError as _cause:
@@ -46,11 +58,7 @@ ENGINE: str = keras.backend.backend()
 """Keras' name of the engine of this process."""
 
 if ENGINE not in ENGINES:
-    raise PluginError(
-        f"Keras runs on {ENGINE!r} here, on which nothing can be trained.",
-        expected=f"one of {ENGINES}",
-        hint=f"Set KERAS_BACKEND={(installed_engines() or ['jax'])[0]} before Python starts.",
-    )
+    raise _untrainable(ENGINE)
 
 
 def require_engine_asked_for() -> None:
