@@ -72,7 +72,7 @@ class CompiledRunner:
         self.engine = engine
         self.variables = plan.all_variables()
         self._columns = plan.used_columns()
-        self._couples_rows: bool | None = None
+        self._couples_rows: dict[tuple[bool, ...], bool] = {}
         self._functions: dict[Any, StepFunction] = {}
         self._executables: dict[StepFunction, Executable] = {}
 
@@ -118,9 +118,10 @@ class CompiledRunner:
     def _form_of(self, block: Block, step: int, counts: tuple[int, ...]) -> Form:
         if are_uniform(counts):
             return Form(counts)
-        if self._couples_rows is None:
-            self._couples_rows = couples_rows(self.plan, self.engine, block, step)
-        return Form(counts) if self._couples_rows else padded(counts)
+        live = tuple([count > 0 for count in counts])
+        if live not in self._couples_rows:
+            self._couples_rows[live] = couples_rows(self.plan, self.engine, block, step)
+        return Form(counts) if self._couples_rows[live] else padded(counts)
 
     def _parts(self, block: Block, form: Form, start: int, stop: int) -> Iterator[Part]:
         live = [one for one in self.plan.segment.inputs if form.counts[one.rows]]

@@ -14,7 +14,7 @@ import numpy as np
 from mml.backends import Block
 from mml.errors import LossError
 from mml_keras3.engines.compiling import CompilingEngine
-from mml_keras3.engines.forms import Form, padded
+from mml_keras3.engines.forms import Form
 from mml_keras3.engines.steps import Fixed, StepFunction
 from mml_keras3.engines.updates import Held
 from mml_keras3.plan import StepPlan
@@ -22,10 +22,11 @@ from mml_keras3.staging import step_values
 
 _TOLERANCE = 1e-4
 _SPREAD = 8.0
+_MORE = 2
 
 
 def couples_rows(plan: StepPlan, engine: CompilingEngine, block: Block, step: int) -> bool:
-    """Return whether padding changes what a step computes.
+    """Return whether padding changes what steps compute that have live rows in the same columns.
 
     Parameters
     ----------
@@ -38,46 +39,57 @@ def couples_rows(plan: StepPlan, engine: CompilingEngine, block: Block, step: in
     if plan.has_context:
         return True
     counts = plan.used_counts(block.rows[step])
-    form = padded(counts)
+    # More rows than any column has, so that every call and loss has some that it must not see.
+    most = max(counts) + _MORE
+    form = Form(tuple(most if count else 0 for count in counts), is_padded=True)
     try:
+        trial = _Trial(plan, engine, form, counts)
         found = [
-            _run(plan, engine, form, counts, data) for data in _fillings(plan, block, step, counts, form)
+            trial.run(data, shift=shift)
+            for shift, data in enumerate(_fillings(plan, block, step, counts, form))
         ]
         if any(not _same_bits(found[0], other) for other in found[1:]):
             return True
         evaluating = _evaluating(plan)
         data = next(_fillings(evaluating, block, step, counts, form))
-        together = _run(evaluating, engine, form, counts, data)
-        alone = _run(evaluating, engine, Form(counts), counts, _live_rows(evaluating, block, step, counts))
+        together = _Trial(evaluating, engine, form, counts).run(data, shift=0)
+        alone = _Trial(evaluating, engine, Form(counts), counts)
+        return not _close(together, alone.run(_live_rows(evaluating, block, step, counts), shift=0))
     except LossError:
         # A loss that gives one number for all rows cannot leave any of them out.
         return True
-    return not _close(together, alone)
 
 
-def _run(
-    plan: StepPlan, engine: CompilingEngine, form: Form, counts: Sequence[int], data: list[np.ndarray]
-) -> list[np.ndarray]:
-    """Run a step without its update; return losses, gradients, buffers and the live rows of outputs."""
-    function = StepFunction(plan, form, engine, accumulates=False)
-    values = {id(one): engine.value_of(one) for one in plan.all_variables()}
-    held = Held(
-        [values[id(one)] for one in function.parameters],
-        [],
-        [],
-        [values[id(one)] for one in function.buffers],
-    )
-    constants = [values[id(one)] for one in function.constants]
-    states = np.ones((1, len(plan.generators), 2), dtype=np.uint32)
-    fixed = Fixed(constants, data, states, [], None, None, [], np.array([counts], dtype=np.int32))
-    gradients, (losses, moved, outputs) = function.evaluate(held, fixed)
-    rows = {call.key: counts[call.rows] for call in plan.segment.calls}
-    return [
-        engine.to_numpy(losses),
-        *(engine.to_numpy(one) for one in gradients if one is not None),
-        *(engine.to_numpy(one) for one in moved),
-        *(engine.to_numpy(one)[: rows[key]] for key, one in zip(function.outputs, outputs, strict=True)),
-    ]
+class _Trial:
+    """Runs a step of one form without its update."""
+
+    def __init__(self, plan: StepPlan, engine: CompilingEngine, form: Form, counts: Sequence[int]) -> None:
+        self.plan = plan
+        self.engine = engine
+        self.counts = counts
+        self.function = StepFunction(plan, form, engine, accumulates=False)
+        values = {id(one): engine.value_of(one) for one in plan.all_variables()}
+        parameters, buffers, self.constants = (
+            [values[id(one)] for one in part]
+            for part in (self.function.parameters, self.function.buffers, self.function.constants)
+        )
+        self.held = Held(parameters, [], [], buffers)
+
+    def run(self, data: list[np.ndarray], *, shift: int) -> list[np.ndarray]:
+        """Return losses, gradients, moved buffers, and the live rows of outputs."""
+        states = np.ones((1, len(self.plan.generators), 2), dtype=np.uint32)
+        counts = np.array([self.counts], dtype=np.int32)
+        moved = np.float32(_SPREAD * shift)
+        fixed = Fixed(self.constants, data, states, [], None, None, [], counts, moved)
+        gradients, (losses, buffers, outputs) = self.function.evaluate(self.held, fixed)
+        rows = {call.key: self.counts[call.rows] for call in self.plan.segment.calls}
+        to_numpy = self.engine.to_numpy
+        return [
+            to_numpy(losses),
+            *(to_numpy(one) for one in gradients if one is not None),
+            *(to_numpy(one) for one in buffers),
+            *(to_numpy(one)[: rows[key]] for key, one in zip(self.function.outputs, outputs, strict=True)),
+        ]
 
 
 def _fillings(

@@ -161,14 +161,14 @@ class _EagerRun:
             # Whatever a model would assign outside of training is dropped.
             with torch.no_grad(), keras.StatelessScope():
                 for call in division.constant:
-                    values[call.key] = call.run(values, rows[call.rows], False)
+                    values[call.key] = call.run(values, rows[call.rows], False, None)
         penalties: list[Tensor] = []
         for call in division.reached:
             if not call.learns:
                 with keras.StatelessScope():
-                    values[call.key] = call.run(values, rows[call.rows], False)
+                    values[call.key] = call.run(values, rows[call.rows], False, None)
                 continue
-            values[call.key] = call.run(values, rows[call.rows], True)
+            values[call.key] = call.run(values, rows[call.rows], True, None)
             if call.node in self.runner.adding:
                 penalties += _taken_losses(self.runner.adding[call.node])
         total = self._total(division, values, rows, step)
@@ -177,7 +177,7 @@ class _EagerRun:
         if division.idle:
             with torch.no_grad(), keras.StatelessScope():
                 for call in division.idle:
-                    values[call.key] = call.run(values, rows[call.rows], False)
+                    values[call.key] = call.run(values, rows[call.rows], False, None)
         return total
 
     def _total(self, division: Division, values: Values, rows: Sequence[int], step: int) -> Tensor | None:
@@ -186,7 +186,7 @@ class _EagerRun:
         window = self.controls.accumulated
         for number, loss in division.losses:
             count = rows[loss.rows]
-            value = loss.run(values, count, self._more(step) if loss.context else {})
+            value = loss.run(values, count, self._more(step) if loss.context else {}, None)
             found[number] = value.detach()
             scale = loss.weight
             if window is not None and not loss.is_sum:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mml.backends import Controls
-from mml_keras3.engines.steps import Fixed, StepFunction
+from mml_keras3.engines.steps import NO_SHIFT, Fixed, StepFunction
 from mml_keras3.engines.updates import Held
 from mml_keras3.random_state import generator_states
 from mml_keras3.slots import ACCUMULATED, STEP, waiting_gradient
@@ -142,6 +142,7 @@ class RangeRun:
             apply=_spread(controls.apply[first:last], rows, length) if self.accumulates else None,
             has=[_spread(one, rows, length) for one in has],
             counts=_spread(part.rows[rows].astype(np.int32), rows, length) if part.form.is_padded else None,
+            shift=NO_SHIFT if part.form.is_padded else None,
         )
 
     def _numbers(

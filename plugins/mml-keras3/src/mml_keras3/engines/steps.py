@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mml.errors import LossError
-from mml_keras3.calls import CompiledCall, CompiledLoss
+from mml_keras3.calls import CompiledCall, CompiledLoss, Padding
 from mml_keras3.engines.compiling import CompilingEngine, Differentiated
 from mml_keras3.engines.forms import Form
 from mml_keras3.engines.updates import Held, LearnerUpdate, UpdateControls
@@ -21,6 +21,9 @@ from mml_keras3.framework import keras
 from mml_keras3.plan import StepPlan
 
 ops = keras.ops
+
+NO_SHIFT = np.float32(0.0)
+"""What padding is moved by in a step that counts."""
 
 
 class Fixed(NamedTuple):
@@ -40,6 +43,8 @@ class Fixed(NamedTuple):
         Which parameters the step updates, where gradients accumulate; empty where they do not.
     counts : array of int32, shape (steps, columns), or None
         Live rows by column, where a form is padded.
+    shift : float scalar
+        See `mml_keras3.calls.Padding`.
     """
 
     constants: list[Any]
@@ -50,6 +55,7 @@ class Fixed(NamedTuple):
     apply: Any
     has: list[Any]
     counts: Any = None
+    shift: Any = None
 
 
 class StepFunction:
@@ -100,7 +106,7 @@ class StepFunction:
         counts = np.ones((1, len(self.form.counts)), dtype=np.int32) if self.form.is_padded else None
         scales = np.ones((1, len(self.plan.losses) + 1), dtype=self.plan.dtype) if self.accumulates else None
         self._rehearses = self.plan.has_context
-        example = self._rest(0, held, Fixed(constants, data, states, [], scales, None, [], counts))
+        example = self._rest(0, held, Fixed(constants, data, states, [], scales, None, [], counts, NO_SHIFT))
         self.differentiated = self.engine.differentiate(
             self._compute, held.parameters, example, learns=self.learns, eager=self.plan.has_context
         )
@@ -146,43 +152,48 @@ class StepFunction:
             "data": [at(array, number) for array in fixed.data],
             "states": at(fixed.states, number),
             "scales": None if fixed.scales is None else at(fixed.scales, number),
-            "counts": at(fixed.counts, number) if self.form.is_padded else None,
+            "padding": Padding(at(fixed.counts, number), fixed.shift) if self.form.is_padded else None,
         }
 
     def _compute(self, parameters: Sequence[Any], rest: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
         """Return the weighted total of the losses, and each loss, the buffers and the outputs."""
         values = {one.name: array for one, array in zip(self.inputs, rest["data"], strict=True)}
         with keras.StatelessScope(self._mapping(parameters, rest), collect_losses=True) as scope:
-            self._call(self.division.constant, values, scope, training=False)
-            penalties = self._call(self.division.reached, values, scope, training=True)
+            padding = rest["padding"]
+            self._call(self.division.constant, values, scope, padding, training=False)
+            penalties = self._call(self.division.reached, values, scope, padding, training=True)
             penalties += [one.regularizer(one) for one in self.division.regularized]
             found = {
-                number: self._loss(number, loss, values, rest["counts"])
-                for number, loss in self.division.losses
+                number: self._loss(number, loss, values, padding) for number, loss in self.division.losses
             }
             total = self._total(found, penalties, rest["scales"])
             buffers = [scope.get_current_value(one) for one in self.buffers]
-            self._call(self.division.idle, values, scope, training=False)
+            self._call(self.division.idle, values, scope, padding, training=False)
         return total, (self._listed(found), buffers, [values[key] for key in self.outputs])
 
-    def _loss(self, number: int, loss: CompiledLoss, values: dict[str, Any], counts: Any) -> Any:
+    def _loss(self, number: int, loss: CompiledLoss, values: dict[str, Any], padding: Padding | None) -> Any:
         if loss.context and self._rehearses:
             # Whoever asks for a context wants to see values; a trace has none, and needs the inputs only.
             read = [values[name] for name in self.plan.segment.losses[number].arguments]
             return sum(ops.sum(ops.cast(one, self.plan.dtype)) for one in read)
         more = self._more if loss.context else {}
-        if counts is not None:
-            return loss.run_padded(values, self.form.counts[loss.rows], counts[loss.rows])
-        return loss.run(values, self.form.counts[loss.rows], more)
+        return loss.run(values, self.form.counts[loss.rows], more, padding)
 
     def _call(
-        self, calls: Sequence[CompiledCall], values: dict[str, Any], scope: Any, *, training: bool
+        self,
+        calls: Sequence[CompiledCall],
+        values: dict[str, Any],
+        scope: Any,
+        padding: Padding | None,
+        *,
+        training: bool,
     ) -> list[Any]:
         """Run calls; return what those that learn added as losses of their own, in Keras' way."""
         added: list[Any] = []
         for call in calls:
             before = list(scope.losses)
-            values[call.key] = call.run(values, self.form.counts[call.rows], training and call.learns)
+            count, trains = self.form.counts[call.rows], training and call.learns
+            values[call.key] = call.run(values, count, trains, padding)
             if training and call.learns:
                 known = {id(one) for one in before}
                 added += [one for one in scope.losses if id(one) not in known]
